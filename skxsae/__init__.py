@@ -3,6 +3,7 @@
 import logging
 
 from skxsae._callbacks import StopOnInterrupt
+from skxsae._coactivation import Coactivation
 from skxsae._coactivation_matcher import CoactivationMatcher
 from skxsae._paired_sae import PairedSAE
 from skxsae._post_hoc_aligned_sae import PostHocAlignedSAE
@@ -12,6 +13,7 @@ from skxsae._version import __version__
 logging.getLogger("skxsae").addHandler(logging.NullHandler())
 
 __all__ = [
+    "Coactivation",
     "CoactivationMatcher",
     "PairedSAE",
     "PostHocAlignedSAE",

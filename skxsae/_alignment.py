@@ -22,14 +22,18 @@ def match_table(matcher, x_sae, y_sae):
     """Table of the matches of two autoencoders in their own order."""
     x_latents = np.flatnonzero(matcher.matching_ >= 0)
     y_latents = matcher.matching_[x_latents]
+    intervals = matcher.score_intervals_[x_latents]
     return pd.DataFrame(
         {
             "x_latent": x_latents,
             "y_latent": y_latents,
             matcher.metric: matcher.scores_[x_latents],
+            "low": intervals[:, 0],
+            "high": intervals[:, 1],
             "margin": matcher.margins_[x_latents],
             "mutual": matcher.mutual_[x_latents],
             "above_noise": matcher.above_noise_[x_latents],
+            "false_match_share": matcher.false_match_share_[x_latents],
             "decoder_cosine": _decoder_cosines(x_sae, y_sae, x_latents, y_latents),
         }
     )
@@ -57,6 +61,7 @@ def reordered(sae, order):
     """Copy of a fitted autoencoder with latent ``order[j]`` at j, or none if -1."""
     copy = TopKSAE(**sae.get_params(deep=False))
     copy.__dict__.update(vars(sae))
+    copy.__dict__.pop("translation_", None)
     present = order >= 0
     for name in ("components_", "encoder_", "encoder_bias_", "firing_rate_"):
         old = getattr(sae, name)

@@ -1,49 +1,75 @@
 """One-to-one assignments of the latents of two views, chosen by name.
 
-Each takes the scores of all pairs, an `Affinity`, and returns the indices of the
-matched x latents and those of the y latents that they are matched to.
+Each takes the scores of all pairs, an `Affinity`, and the `Partners` of the latents of
+both views, and returns the indices of the matched x latents, those of the y latents
+that they are matched to, and how far the sum of scores can be below the largest there
+is: NaN where nothing is known.
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
 from scipy.optimize import linear_sum_assignment
 from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 
-# up to 2,048 x 2,048 pairs (32 MiB) the dense solver is as fast and simpler
-DENSE_CELLS = 2**22
-# a core that grows to this share of all pairs is left to the dense solver too, while
-# that takes no more than 512 MiB
+# a core that grows to this share of all pairs is left to the dense solver, while that
+# takes no more than 512 MiB
 CORE_SHARE = 1 / 8
 MAX_DENSE_CELLS = 2**26
-# pairs that enter the first core for each latent of x, and each later core
-FIRST_CANDIDATES = 32
+# up to 2,048 x 2,048 pairs are sorted at once
+SORTED_CELLS = 2**22
+# best partners that are known of each latent, and pairs that may join a core at once
+N_PARTNERS = 32
 MORE_CANDIDATES = 256
 # a score that is better by less than this is rounding
 TOLERANCE = 1e-12
 
 
-def hungarian(affinity):
-    """Matching of all latents of the smaller side with the largest sum of scores."""
-    if np.prod(affinity.shape) <= DENSE_CELLS:
-        return _dense_hungarian(affinity)
-    x_latents, y_latents, _ = _priced_hungarian(affinity)
-    return x_latents, y_latents
+@dataclass(frozen=True)
+class Partners:
+    """Best partners of each latent, from the best on; -1 and -inf behind the last."""
+
+    latents: np.ndarray  # (n_latents, n_partners)
+    scores: np.ndarray
 
 
-def _dense_hungarian(affinity):
-    """The exact matching by SciPy's dense solver."""
+def best_partners(affinity, n_partners=N_PARTNERS):
+    """The `Partners` of the x latents among those of y.
+
+    The first two are exact. Further ones are of the pairs that fire together.
+    """
     n_x, n_y = affinity.shape
-    # more rows than columns, or maximize=True, would make SciPy copy the matrix
-    cost = np.empty((min(n_x, n_y), max(n_x, n_y)))
-    as_stored = cost if n_x <= n_y else cost.T
-    for rows, scores in affinity.blocks():
-        np.negative(scores, out=as_stored[rows])
-    small, large = linear_sum_assignment(cost)
-    return (small, large) if n_x <= n_y else (large, small)
+    n_partners = max(2, min(n_partners, n_y))
+    latents = np.full((n_x, n_partners), -1, dtype=np.intp)
+    scores = np.full((n_x, n_partners), -np.inf)
+    for rows, stored in affinity.stored_blocks():
+        for i, (start, stop) in enumerate(
+            zip(stored.indptr, stored.indptr[1:], strict=False), rows.start
+        ):
+            data = stored.data[start:stop]
+            top = _largest(data, n_partners)
+            latents[i, : len(top)] = stored.indices[start:stop][top]
+            scores[i, : len(top)] = data[top]
+    behind = affinity.hidden_bounds(np.zeros(n_y)) > scores[:, 1]
+    for i in np.flatnonzero(behind):
+        dense = affinity.rows(i, i + 1)[0]
+        top = _largest(dense, n_partners)
+        latents[i, : len(top)], scores[i, : len(top)] = top, dense[top]
+    return Partners(latents, scores)
 
 
-def _priced_hungarian(affinity):
-    """The exact matching, with the gap to a bound that proves it.
+def _largest(data, n):
+    """Positions of the n largest entries, largest first and of equal ones the first."""
+    if len(data) > 4 * n:
+        bound = np.partition(data, len(data) - n)[len(data) - n]
+        kept = np.flatnonzero(data >= bound)
+        return kept[np.argsort(-data[kept], kind="stable")[:n]]
+    return np.argsort(-data, kind="stable")[:n]
+
+
+def hungarian(affinity, x_partners, y_partners):
+    """Matching of all latents of the smaller side with the largest sum of scores.
 
     A sparse core of promising pairs is matched exactly. The prices of that matching
     tell which pairs outside the core could improve it: they join the core, until there
@@ -51,31 +77,53 @@ def _priced_hungarian(affinity):
     their sum bounds every matching from above.
     """
     n_x, n_y = affinity.shape
+    if n_x > n_y:
+        y_latents, x_latents, gap = hungarian(affinity.T, y_partners, x_partners)
+        return x_latents, y_latents, gap
     match = _opposite_order(affinity)
-    core = _first_core(affinity, match)
+    core = _first_core(affinity, x_partners, y_partners, match)
     while True:
-        graph = core if n_x <= n_y else core.T.tocsr()
-        match = _match_core(graph, match)
-        prices = _prices(graph, match)
-        x_price, y_price = prices if n_x <= n_y else prices[::-1]
+        match = _match_core(core, match)
+        x_price, y_price = _prices(core, match)
         more, excess = _underpriced(affinity, x_price, y_price)
         if more is None:
             break
         core = core + more
         if CORE_SHARE * n_x * n_y < core.nnz and n_x * n_y <= MAX_DENSE_CELLS:
             return *_dense_hungarian(affinity), 0.0
-    pairs = np.arange(len(match)), match
-    x_latents, y_latents = pairs if n_x <= n_y else pairs[::-1]
-    bound = x_price.sum() + y_price.sum() + excess
-    return x_latents, y_latents, bound - affinity.pairs(x_latents, y_latents).sum()
+    x_latents = np.arange(n_x)
+    total = affinity.pairs(x_latents, match).sum()
+    return x_latents, match, x_price.sum() + y_price.sum() + excess - total
+
+
+def _dense_hungarian(affinity):
+    """The exact matching by SciPy's dense solver, for no more latents of x than of y."""
+    cost = np.empty(affinity.shape)
+    for rows, scores in affinity.blocks():
+        np.negative(scores, out=cost[rows])
+    # maximize=True would make SciPy copy the matrix
+    return linear_sum_assignment(cost)
 
 
 def _opposite_order(affinity):
-    """A matching of the smaller side: the best one where nothing fires together."""
-    shifts = sorted((affinity.x_shift, affinity.y_shift), key=len)
-    match = np.empty(len(shifts[0]), dtype=np.intp)
-    match[np.argsort(shifts[0])] = np.argsort(-shifts[1])[-len(match) :]
+    """Match of each x latent: the best one where nothing fires together."""
+    x_back, y_back = affinity.background
+    match = np.empty(len(x_back), dtype=np.intp)
+    match[np.argsort(-x_back)] = np.argsort(-y_back)[: len(match)]
     return match
+
+
+def _first_core(affinity, x_partners, y_partners, match):
+    """Costs of the best partners of both sides and of a matching of the x latents."""
+    x_latents = np.arange(len(match))
+    cells = [(x_latents, match, affinity.pairs(x_latents, match))]
+    for partners, swap in ((x_partners, False), (y_partners, True)):
+        own, place = np.nonzero(partners.latents >= 0)
+        other = partners.latents[own, place]
+        x, y = (other, own) if swap else (own, other)
+        cells.append((x, y, partners.scores[own, place]))
+    cells = map(np.concatenate, zip(*cells, strict=True))
+    return _core_of_cells(*cells, affinity.shape)
 
 
 def _match_core(graph, known):
@@ -95,37 +143,6 @@ def _match_core(graph, known):
     return min_weight_full_bipartite_matching(graph)[1]
 
 
-def _first_core(affinity, match):
-    """Costs of each x latent's best pairs, each y latent's best and a matching."""
-    n_x, n_y = affinity.shape
-    n_best = min(FIRST_CANDIDATES, n_y)
-    best_x, best_score = np.zeros(n_y, dtype=np.intp), np.full(n_y, -np.inf)
-    x_latents, y_latents, values = [], [], []
-    for rows, scores in affinity.blocks():
-        top = np.argpartition(scores, n_y - n_best, axis=1)[:, n_y - n_best :]
-        x_latents.append(np.repeat(np.arange(rows.start, rows.stop), n_best))
-        y_latents.append(top.ravel())
-        values.append(np.take_along_axis(scores, top, axis=1).ravel())
-        _update_best(best_score, best_x, scores, rows.start)
-    pairs = np.arange(len(match)), match
-    x_known, y_known = pairs if n_x <= n_y else pairs[::-1]
-    return _core_of_cells(
-        np.concatenate([*x_latents, best_x, x_known]),
-        np.concatenate([*y_latents, np.arange(n_y), y_known]),
-        np.concatenate([*values, best_score, affinity.pairs(x_known, y_known)]),
-        affinity.shape,
-    )
-
-
-def _update_best(best_score, best_x, scores, start):
-    """Update, in place, each y latent's best x latent with a block of x latents."""
-    x_latents = scores.argmax(axis=0)
-    block_best = np.take_along_axis(scores, x_latents[None], axis=0)[0]
-    better = block_best > best_score
-    best_score[better] = block_best[better]
-    best_x[better] = x_latents[better] + start
-
-
 def _core_of_cells(x_latents, y_latents, scores, shape):
     """CSR array of costs 2 - score, never 0 as SciPy takes a 0 for a missing pair."""
     cells, first = np.unique(x_latents * shape[1] + y_latents, return_index=True)
@@ -137,30 +154,51 @@ def _prices(graph, match):
     """Worth of each row and price of each column at which `match` is an equilibrium.
 
     A row is worth its score less the price of its column, and no other column of the
-    graph would leave it more. Columns that stay free cost nothing and no column costs
-    less. These are the dual variables, from shortest paths on the residual graph.
+    graph would leave it more. Columns that stay free cost nothing. Of all these dual
+    variables the mean of the lowest and of the highest prices proves most about pairs
+    outside the graph.
     """
-    n_rows, n_columns = graph.shape
-    price = np.zeros(n_columns)
-    outlay = _lower_to_equilibrium(price, graph, match)
-    if n_rows < n_columns:
-        # all prices but those of free columns, far enough up to end above zero
-        price[match] -= price.min()
-        outlay = _lower_to_equilibrium(price, graph, match)
-    return 2.0 - outlay, price
-
-
-def _lower_to_equilibrium(price, graph, match):
-    """Lower, in place, the prices of matched columns; return what each row pays."""
     cost = np.asarray(graph[np.arange(len(match)), match]).ravel()
-    # Bellman-Ford: a shortest path visits each row at most once
-    for _ in range(len(match)):
+    price = _lowest_prices(graph, match, cost) + _highest_prices(graph, match, cost)
+    price /= 2
+    return 2.0 - _least_outlay(price, graph), price
+
+
+def _lowest_prices(graph, match, cost):
+    """Prices from 0 up: longest paths on the residual graph, by Bellman and Ford."""
+    by_column = sparse.csr_array(graph.T)
+    filled = np.flatnonzero(np.diff(by_column.indptr))
+    starts = by_column.indptr[filled]
+    price = np.zeros(graph.shape[1])
+    for _ in range(len(match) + 1):  # a path visits each row at most once
+        outlay = cost + price[match]
+        bids = np.maximum.reduceat(outlay[by_column.indices] - by_column.data, starts)
+        if not (bids > price[filled] + TOLERANCE).any():
+            break
+        price[filled] = np.maximum(price[filled], bids)
+    return price
+
+
+def _highest_prices(graph, match, cost):
+    """Prices from where they are certainly too high down: shortest paths."""
+    price = np.zeros(graph.shape[1])
+    _lower_to_equilibrium(price, graph, match, cost)
+    if graph.shape[0] == graph.shape[1]:
+        return price - price.min()
+    # all but those of free columns, far enough up to end above zero
+    price[match] -= price.min()
+    _lower_to_equilibrium(price, graph, match, cost)
+    return price
+
+
+def _lower_to_equilibrium(price, graph, match, cost):
+    """Lower, in place, the prices of matched columns until no row prefers another."""
+    for _ in range(len(match) + 1):
         outlay = _least_outlay(price, graph)
         too_dear = outlay - cost < price[match] - TOLERANCE
         if not too_dear.any():
-            return outlay
+            break
         price[match[too_dear]] = (outlay - cost)[too_dear]
-    return _least_outlay(price, graph)
 
 
 def _least_outlay(price, graph):
@@ -170,46 +208,76 @@ def _least_outlay(price, graph):
 
 
 def _underpriced(affinity, x_price, y_price):
-    """Pairs worth more than both prices, as a core or None, and by how much in sum."""
-    n_y = affinity.shape[1]
-    n_best = min(MORE_CANDIDATES, n_y)
-    x_latents, y_latents, values, total = [], [], [], 0.0
-    for rows, scores in affinity.blocks():
-        excess = scores - y_price
-        excess -= x_price[rows, None]
-        best = excess.max(axis=1)
-        total += np.maximum(best, 0.0).sum()
-        hit = np.flatnonzero(best > TOLERANCE)
-        if len(hit) == 0:
-            continue
-        top = np.argpartition(excess[hit], n_y - n_best, axis=1)[:, n_y - n_best :]
-        row, column = np.nonzero(excess[hit[:, None], top] > TOLERANCE)
-        x_latents.append(hit[row] + rows.start)
-        y_latents.append(top[row, column])
-        values.append(scores[hit[row], top[row, column]])
-    if not x_latents:
-        return None, total
-    x, y, scores = (np.concatenate(part) for part in (x_latents, y_latents, values))
-    return _core_of_cells(x, y, scores, affinity.shape), total
+    """Pairs worth more than both prices, as a core or None, and by how much in sum.
+
+    The sum is that of all x latents where there are none but for rounding.
+    """
+    hidden = affinity.hidden_bounds(y_price) - x_price
+    cells, total = [], 0.0
+    for rows, stored in affinity.stored_blocks():
+        of_row = np.repeat(x_price[rows], np.diff(stored.indptr))
+        excess = stored.data - y_price[stored.indices] - of_row
+        best = _row_maxima(excess, stored.indptr)
+        most = np.maximum(best, hidden[rows])
+        total += np.maximum(most[most <= TOLERANCE], 0.0).sum()
+        for i in np.flatnonzero(best > TOLERANCE):
+            entries = slice(stored.indptr[i], stored.indptr[i + 1])
+            columns, scores = stored.indices[entries], stored.data[entries]
+            cells.append(_improving(rows.start + i, columns, scores, excess[entries]))
+    x_hidden = np.flatnonzero(hidden > TOLERANCE)
+    cells.append(_cheap_pairs(affinity, x_hidden, x_price, y_price))
+    found = np.concatenate([x for x, _, _ in cells])
+    for i in np.setdiff1d(x_hidden, found):
+        scores = affinity.rows(i, i + 1)[0]
+        excess = scores - y_price - x_price[i]
+        total += max(excess.max(), 0.0)
+        cells.append(_improving(i, np.arange(len(scores)), scores, excess))
+    cells = [np.concatenate(part) for part in zip(*cells, strict=True)]
+    return _core_of_cells(*cells, affinity.shape) if len(cells[0]) else None, total
 
 
-def greedy(affinity):
+def _improving(x_latent, y_latents, scores, excess):
+    """The pairs of an x latent that are worth the most more than they cost."""
+    top = _largest(excess, MORE_CANDIDATES)
+    top = top[excess[top] > TOLERANCE]
+    return np.full(len(top), x_latent), y_latents[top], scores[top]
+
+
+def _cheap_pairs(affinity, x_latents, x_price, y_price):
+    """Pairs with the cheapest y latents that are worth more than they cost."""
+    cheapest = np.argsort(y_price)[:N_PARTNERS]
+    x, y = np.repeat(x_latents, len(cheapest)), np.tile(cheapest, len(x_latents))
+    scores = affinity.pairs(x, y)
+    more = scores - y_price[y] - x_price[x] > TOLERANCE
+    return x[more], y[more], scores[more]
+
+
+def _row_maxima(data, indptr):
+    """Largest entry of each row of CSR data, -inf where it has none."""
+    maxima = np.full(len(indptr) - 1, -np.inf)
+    starts, filled = indptr[:-1], np.diff(indptr) > 0
+    if filled.any():
+        maxima[filled] = np.maximum.reduceat(data, starts[filled])
+    return maxima
+
+
+def greedy(affinity, *_):
     """Matching of the best pair, then the best of the rest, and so on."""
     x_left, y_left = (np.arange(n) for n in affinity.shape)
     rest, x_latents, y_latents = affinity, [], []
-    while np.prod(rest.shape) > DENSE_CELLS:
+    while np.prod(rest.shape) > SORTED_CELLS:
         # nothing that is left can part two latents that are each other's best
-        x_taken, y_taken = mutual_nearest(rest)
+        x_taken, y_taken, _ = mutual_nearest(rest)
         x_latents.append(x_left[x_taken])
         y_latents.append(y_left[y_taken])
         x_left, y_left = np.delete(x_left, x_taken), np.delete(y_left, y_taken)
         rest = affinity.select(x_left, y_left)
-    x_taken, y_taken = _dense_greedy(rest)
+    x_taken, y_taken = _sorted_greedy(rest)
     x_latents, y_latents = [*x_latents, x_left[x_taken]], [*y_latents, y_left[y_taken]]
-    return np.concatenate(x_latents), np.concatenate(y_latents)
+    return np.concatenate(x_latents), np.concatenate(y_latents), np.nan
 
 
-def _dense_greedy(affinity):
+def _sorted_greedy(affinity):
     """`greedy` by sorting all pairs; of equal ones the first x latent's comes first."""
     n_x, n_y = affinity.shape
     scores = np.concatenate([np.empty((0, n_y)), *(s for _, s in affinity.blocks())])
@@ -225,7 +293,7 @@ def _dense_greedy(affinity):
     return x_latents, y_latents
 
 
-def mutual_nearest(affinity):
+def mutual_nearest(affinity, *_):
     """Matching of the pairs whose latents are each other's best."""
     n_x, n_y = affinity.shape
     best_y = np.empty(n_x, dtype=np.intp)
@@ -234,7 +302,16 @@ def mutual_nearest(affinity):
         best_y[rows] = scores.argmax(axis=1)
         _update_best(best_score, best_x, scores, rows.start)
     x_latents = np.flatnonzero(best_x[best_y] == np.arange(n_x))
-    return x_latents, best_y[x_latents]
+    return x_latents, best_y[x_latents], np.nan
+
+
+def _update_best(best_score, best_x, scores, start):
+    """Update, in place, each y latent's best x latent with a block of x latents."""
+    x_latents = scores.argmax(axis=0)
+    block_best = np.take_along_axis(scores, x_latents[None], axis=0)[0]
+    better = block_best > best_score
+    best_score[better] = block_best[better]
+    best_x[better] = x_latents[better] + start
 
 
 ASSIGNMENTS = {

@@ -1,14 +1,13 @@
 """Co-activation of the latents of two views, from sparse codes only."""
 
-import functools
-import operator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy import sparse
 
-# cells of a dense block of rows: 2 MiB of float64 stay in a core's cache
-BLOCK_CELLS = 2**18
+# latents of x whose products fit the cache
+ROWS_OF_PRODUCT = 256
 
 
 def as_codes(Z):
@@ -51,6 +50,15 @@ class Marginals:
             self.square + other.square,
         )
 
+    def __getitem__(self, latents):
+        """Sums of the given latents only."""
+        return Marginals(
+            self.n_samples,
+            self.fires[latents],
+            self.total[latents],
+            self.square[latents],
+        )
+
     def spread(self):
         """Root of the centred sum of squares, 0 for a latent that does not vary."""
         variation = self.square - self.total**2 / self.n_samples
@@ -58,141 +66,124 @@ class Marginals:
         return np.sqrt(np.where(variation > rounding, variation, 0.0))
 
 
+class Product:
+    """``X.T @ y`` of two csr_arrays, of which rows are computed when asked for."""
+
+    def __init__(self, X, y):
+        self.X, self.y = X.astype(np.float64), y.astype(np.float64)
+
+    @cached_property
+    def _by_latent(self):
+        """X with a row for each latent."""
+        return sparse.csr_array(self.X.T)
+
+    @property
+    def shape(self):
+        """Numbers of latents of X and of y."""
+        return self.X.shape[1], self.y.shape[1]
+
+    @property
+    def T(self):
+        """``y.T @ X``."""
+        return Product(self.y, self.X)
+
+    def __getitem__(self, rows):
+        """A slice of the rows as a csr_array."""
+        return self._by_latent[rows] @ self.y
+
+    def pairs(self, x_latents, y_latents):
+        """Entries of the given pairs."""
+        other = sparse.csr_array(self.y.T)[y_latents]
+        products = self._by_latent[x_latents].multiply(other)
+        return np.asarray(products.sum(axis=1)).ravel()
+
+    def select(self, x_latents, y_latents):
+        """The product of the given latents only."""
+        return Product(self.X[:, x_latents], self.y[:, y_latents])
+
+    def stored(self):
+        """All rows as one csr_array, computed in blocks that fit the cache."""
+        n_x, n_y = self.shape
+        starts = range(0, max(n_x, 1), ROWS_OF_PRODUCT)
+        blocks = [self[start : start + ROWS_OF_PRODUCT] for start in starts]
+        return sparse.vstack(blocks, format="csr") if n_x else blocks[0]
+
+
 @dataclass(frozen=True)
 class Coactivation:
-    """All that a matching needs to know of paired codes; ``+`` merges two parts.
+    """Sums over paired codes that a matching needs; ``a + b`` are those of both parts.
 
-    `cross` is the sparse product ``X.T @ y`` of shape (n_latents_x, n_latents_y).
+    Codes of any number of pairs are read batch by batch, on one machine or on many:
+    the sums of the parts are the sums of the whole, in float64. They pickle.
+
+    Parameters
+    ----------
+    x : Marginals
+        Number of samples, and for each latent of X how often it fires, the sum and the
+        sum of squares of its activations.
+
+    y : Marginals
+        The same of y.
+
+    cross : csr_array of shape (n_latents_x, n_latents_y)
+        The product ``X.T @ y``, of which only latents that fire together are stored.
+
+    See Also
+    --------
+    CoactivationMatcher.fit_coactivation : Match latents from these sums.
+
+    Examples
+    --------
+    >>> from scipy import sparse
+    >>> from skxsae import Coactivation, CoactivationMatcher
+    >>> codes = sparse.random_array((1000, 5), density=0.1, format="csr", rng=0)
+    >>> parts = [codes[:300], codes[300:]]
+    >>> sums = [Coactivation.from_codes(Z[:, [3, 0, 4, 1]], Z) for Z in parts]
+    >>> CoactivationMatcher().fit_coactivation(sums[0] + sums[1]).matching_
+    array([ 1,  3, -1,  0,  2])
     """
 
     x: Marginals
     y: Marginals
-    cross: sparse.csr_array
+    cross: sparse.csr_array | Product
+
+    def __repr__(self):
+        """Sizes, not arrays."""
+        n_x, n_y = self.cross.shape
+        return f"Coactivation(n_samples={self.x.n_samples}, n_latents=({n_x}, {n_y}))"
 
     @classmethod
-    def from_codes(cls, X, y, *, batch_size=500_000):
-        """Statistics of two csr_arrays with paired rows, batch by batch."""
-        starts = range(0, X.shape[0], batch_size)
-        parts = (_from_batch(X, y, slice(s, s + batch_size)) for s in starts)
-        return functools.reduce(operator.add, parts)
+    def from_codes(cls, X, y):
+        """Sums over some paired codes.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_latents_x)
+            Codes of the first view.
+
+        y : {array-like, sparse matrix} of shape (n_samples, n_latents_y)
+            Codes of the paired samples in the second view.
+
+        Returns
+        -------
+        coactivation : Coactivation
+            Their sums.
+        """
+        X, y = as_codes(X), as_codes(y)
+        if X.shape[0] != y.shape[0]:
+            raise ValueError(
+                f"X has {X.shape[0]} rows and y has {y.shape[0]}, but row i of both "
+                "must be a pair."
+            )
+        cross = Product(X, y).stored()
+        return cls(Marginals.from_codes(X), Marginals.from_codes(y), cross)
 
     def __add__(self, other):
-        """Statistics of the samples of both."""
+        """Sums over the samples of both."""
+        if self.cross.shape != other.cross.shape:
+            raise ValueError(
+                f"{self} and {other} are not of the same latents and cannot be added."
+            )
         return Coactivation(
             self.x + other.x, self.y + other.y, self.cross + other.cross
         )
-
-
-def _from_batch(X, y, rows):
-    """Statistics of a slice of the paired rows."""
-    if rows.stop - rows.start < X.shape[0]:
-        X, y = X[rows], y[rows]
-    cross = X.T.astype(np.float64).tocsr() @ y.astype(np.float64)
-    return Coactivation(Marginals.from_codes(X), Marginals.from_codes(y), cross)
-
-
-@dataclass(frozen=True)
-class Affinity:
-    """Score of every pair of latents, a sparse matrix plus one of rank one.
-
-    Entry (i, j) is ``x_scale_i cross_ij y_scale_j - x_shift_i y_shift_j``, or its
-    absolute value: where two latents never fire together, only the background
-    ``-x_shift_i y_shift_j`` is left, which needs no storage.
-    """
-
-    cross: sparse.csr_array
-    x_scale: np.ndarray
-    y_scale: np.ndarray
-    x_shift: np.ndarray
-    y_shift: np.ndarray
-    absolute: bool
-
-    @property
-    def shape(self):
-        """Numbers of latents of x and of y."""
-        return self.cross.shape
-
-    def rows(self, start, stop):
-        """Dense scores of the x latents start to stop with every y latent."""
-        cross = self.cross
-        stored = slice(cross.indptr[start], cross.indptr[stop])
-        indptr = cross.indptr[start : stop + 1] - cross.indptr[start]
-        scores = sparse.csr_array(
-            (cross.data[stored], cross.indices[stored], indptr),
-            shape=(stop - start, cross.shape[1]),
-        ).toarray()
-        scores *= self.x_scale[start:stop, None]
-        scores *= self.y_scale
-        scores -= np.multiply.outer(self.x_shift[start:stop], self.y_shift)
-        return np.abs(scores, out=scores) if self.absolute else scores
-
-    def blocks(self):
-        """Yield (rows, dense scores) over small blocks of x latents."""
-        n_x, n_y = self.shape
-        step = max(1, BLOCK_CELLS // max(1, n_y))
-        for start in range(0, n_x, step):
-            stop = min(start + step, n_x)
-            yield slice(start, stop), self.rows(start, stop)
-
-    def pairs(self, x_latents, y_latents):
-        """Scores of the given pairs, of the shape of `x_latents`."""
-        cross = np.asarray(self.cross[x_latents, y_latents]).ravel()
-        scores = cross * self.x_scale[x_latents] * self.y_scale[y_latents]
-        scores -= self.x_shift[x_latents] * self.y_shift[y_latents]
-        return np.abs(scores) if self.absolute else scores
-
-    def select(self, x_latents, y_latents):
-        """Scores among the given latents only."""
-        return Affinity(
-            self.cross[x_latents][:, y_latents],
-            self.x_scale[x_latents],
-            self.y_scale[y_latents],
-            self.x_shift[x_latents],
-            self.y_shift[y_latents],
-            self.absolute,
-        )
-
-
-def _centred(marginals):
-    """Scale and shift that turn sums of products into Pearson correlations."""
-    scale = _reciprocal(marginals.spread())
-    return scale, marginals.total * scale / np.sqrt(marginals.n_samples)
-
-
-def _uncentred(marginals):
-    """Scale and shift that turn sums of products into cosines."""
-    scale = _reciprocal(np.sqrt(marginals.square))
-    return scale, np.zeros_like(scale)
-
-
-def _reciprocal(values):
-    """1 / values, and 0 where a value is 0."""
-    return np.divide(1.0, values, out=np.zeros_like(values), where=values > 0)
-
-
-METRICS = {
-    "correlation": _centred,
-    "absolute_correlation": _centred,
-    "cosine": _uncentred,
-}
-
-
-def affinity(coactivation, metric):
-    """Scores under one of `METRICS`, 0 for a latent on which it is undefined."""
-    x_scale, x_shift = METRICS[metric](coactivation.x)
-    y_scale, y_shift = METRICS[metric](coactivation.y)
-    return Affinity(
-        cross=coactivation.cross,
-        x_scale=x_scale,
-        y_scale=y_scale,
-        x_shift=x_shift,
-        y_shift=y_shift,
-        absolute=metric == "absolute_correlation",
-    )
-
-
-def is_alive(codes, metric, min_fires):
-    """Mask of the latents that fire often enough and on which the metric is defined."""
-    marginals = Marginals.from_codes(codes)
-    scale, _ = METRICS[metric](marginals)
-    return (marginals.fires >= min_fires) & (scale > 0)

@@ -16,10 +16,13 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skxsae._assignment import ASSIGNMENTS
-from skxsae._coactivation import METRICS, Coactivation, affinity, as_codes, is_alive
+from skxsae._affinity import METRICS, affinity, direction_affinity, is_alive
+from skxsae._assignment import ASSIGNMENTS, best_partners
+from skxsae._bootstrap import score_intervals
+from skxsae._coactivation import Coactivation, Marginals, Product, as_codes
 from skxsae._encoding import as_container
-from skxsae._noise_floor import repaired_rows
+from skxsae._noise_floor import NullMatches, repaired_rows
+from skxsae._translation import fit_translations
 from skxsae._validation import (
     FLOATS,
     check_finite,
@@ -36,7 +39,7 @@ NULL_PASSES = 10
 class CoactivationMatcher(
     ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 ):
-    """One-to-one matching of the latents of two views that fire together.
+    """Matching of the latents of two views that fire together.
 
     `X` and `y` are codes of paired samples. Each latent of `X` is matched to at most
     one latent of `y`, the reference, so that the sum of the scores of the matches is
@@ -45,23 +48,30 @@ class CoactivationMatcher(
     The score of latents ``i`` and ``j`` is by default the Pearson correlation of the
     columns ``X[:, i]`` and ``y[:, j]``. All pairs count, also those that never fire
     together and those of negative correlation, but only the sparse product ``X.T @ y``
-    is ever stored, and it is dropped when `fit` returns.
+    is ever computed, in parts if it is large, and it is dropped when `fit` returns.
 
     Parameters
     ----------
-    metric : {"correlation", "absolute_correlation", "cosine"}, default="correlation"
-        Score of a pair of latents: Pearson correlation, its absolute value, or the
-        cosine of the two columns.
+    metric : {"correlation", "absolute_correlation", "cosine", "jaccard", \
+            "decoder_cosine"}, default="correlation"
+        Score of a pair of latents: Pearson correlation, its absolute value, the cosine
+        of the two columns, the samples on which both fire over those on which either
+        does, or the cosine of the directions that are given to `fit`.
 
-    assignment : {"hungarian", "greedy", "mutual_nearest"}, default="hungarian"
+    assignment : {"hungarian", "greedy", "mutual_nearest", "soft"}, default="hungarian"
         Which pairs are matched: those with the largest sum of scores, exactly; the best
         pair, then the best of the rest, and so on; or only latents that are each
-        other's best. The first two match all living latents of the smaller view.
+        other's best. The first two match all living latents of the smaller view. "soft"
+        matches like "hungarian", but `transform` keeps the latents of both views apart
+        and adds to each code its translation into the latents of the other view.
 
     min_fires : int, default=10
         Number of samples on which a latent must be active to be matched. Rarer ones
         stay unmatched (a single joint firing gives a correlation of 1), and so do, for
         correlations, latents with the same activation on all samples.
+
+    min_score : float, "noise_floor" or None, default=None
+        Matches that score lower are given up, and their latents stay unmatched.
 
     noise_quantile : float, default=0.99
         Quantile of the scores matched by chance that is taken as the noise floor.
@@ -71,8 +81,26 @@ class CoactivationMatcher(
         out what is matched by chance. "auto" re-pairs until there are 1,000 scores, but
         no more than ten times; 0 leaves the noise floor undefined.
 
+    n_bootstrap : int, default=0
+        Number of times that whole groups are drawn with replacement for
+        ``score_intervals_``; 0 leaves them undefined.
+
+    n_translated : int or "auto", default="auto"
+        With ``assignment="soft"``, the largest number of latents of the other view that
+        a translated code has. "auto" takes five times as many as the code itself has on
+        average.
+
+    shrinkage : float, default=0.5
+        With ``assignment="soft"``, how far the correlations within a view are drawn to
+        0 before they are divided out: at 1 latents count as independent. In (0, 1].
+
+    rank : int, default=256
+        With ``assignment="soft"``, number of components of the translation, and so its
+        size: `rank` numbers for each latent of either view.
+
     random_state : int, RandomState instance or None, default=None
-        Seed of the re-pairing.
+        Seed of the re-pairing, of the bootstrap and of the iterative solvers of the
+        translation.
 
     Attributes
     ----------
@@ -90,6 +118,11 @@ class CoactivationMatcher(
     mutual_ : ndarray of shape (n_latents_y,) of bool
         Whether the two latents of a match are each other's best.
 
+    gap_ : float
+        How far the sum of the scores can be below that of the best matching of all,
+        before `min_score`: a proof of optimality where it is 0 but for rounding. NaN
+        for assignments that seek no optimum.
+
     noise_floor_ : float
         The `noise_quantile` quantile of the scores that the same assignment matches
         after whole groups were re-paired at random; NaN if nothing was.
@@ -97,8 +130,21 @@ class CoactivationMatcher(
     above_noise_ : ndarray of shape (n_latents_y,) of bool
         Whether the score of each match is above the noise floor.
 
+    false_match_share_ : ndarray of shape (n_latents_y,)
+        Of the matches that score no lower than this one, the share that chance is
+        expected to make; NaN where there is no match or no null.
+
+    score_intervals_ : ndarray of shape (n_latents_y, 2)
+        95 % bootstrap interval of the score of each match, NaN without `n_bootstrap`.
+        The latents stay matched as they are: that the best of many is picked is not in
+        the interval, but in the noise floor.
+
     unmatched_ : ndarray of shape (n_latents_x - n_matches,)
         Latents of `X` that are matched to none, in increasing order.
+
+    translation_, reference_translation_ : Translation
+        With ``assignment="soft"``, the maps of codes of `X` to latents of the
+        reference, and the other way round.
 
     n_features_in_ : int
         Number of latents of `X`.
@@ -113,14 +159,26 @@ class CoactivationMatcher(
 
     Notes
     -----
-    The matching of large dictionaries is solved on a sparse core of promising pairs.
-    Dual prices then tell which other pairs could improve it; these join the core until
-    there are none, which proves that the matching is optimal among all pairs.
+    The matching is solved on a sparse core of promising pairs. Dual prices then tell
+    which other pairs could improve it; these join the core until there are none, which
+    proves that the matching is optimal among all pairs: ``gap_``.
 
     For the noise floor no group keeps its partner: groups are re-paired along a random
     ring of groups of equal size or, where there are none, of the nearest size. The rows
     of a group of `X` meet the rows of its new partner in order, starting over where the
-    partner has fewer, so that every row of `X` stays.
+    partner has fewer, so that every row of `X` stays. Directions have no rows to
+    re-pair: with ``metric="decoder_cosine"`` there is no null.
+
+    One-to-one matching cannot express that one latent of a view corresponds to several
+    of the other. With ``assignment="soft"`` a code of `X` is ``[t, z]``: its
+    translation into latents of the reference, and itself; a code of the reference is
+    ``[z, t]``. The cosine of two such codes is close to the similarity
+
+    .. math:: z_x W z_y / (|z_x W| |z_y W^T|),
+
+    where W is the matrix of correlations between the views after those within each,
+    shrunk by `shrinkage`, were divided out (as in canonical correlation analysis), and
+    each latent is taken over the root of its standard deviation.
 
     References
     ----------
@@ -141,11 +199,20 @@ class CoactivationMatcher(
     """
 
     _parameter_constraints: dict = {
-        "metric": [StrOptions(set(METRICS))],
-        "assignment": [StrOptions(set(ASSIGNMENTS))],
+        "metric": [StrOptions({*METRICS, "decoder_cosine"})],
+        "assignment": [StrOptions({*ASSIGNMENTS, "soft"})],
         "min_fires": [Interval(Integral, 1, None, closed="left")],
+        "min_score": [Interval(Real, None, None, closed="neither"), None]
+        + [StrOptions({"noise_floor"})],
         "noise_quantile": [Interval(Real, 0, 1, closed="both")],
         "n_null": [Interval(Integral, 0, None, closed="left"), StrOptions({"auto"})],
+        "n_bootstrap": [Interval(Integral, 0, None, closed="left")],
+        "n_translated": [
+            Interval(Integral, 1, None, closed="left"),
+            StrOptions({"auto"}),
+        ],
+        "shrinkage": [Interval(Real, 0, 1, closed="right")],
+        "rank": [Interval(Integral, 1, None, closed="left")],
         "random_state": ["random_state"],
     }
 
@@ -155,19 +222,29 @@ class CoactivationMatcher(
         metric="correlation",
         assignment="hungarian",
         min_fires=10,
+        min_score=None,
         noise_quantile=0.99,
         n_null="auto",
+        n_bootstrap=0,
+        n_translated="auto",
+        shrinkage=0.5,
+        rank=256,
         random_state=None,
     ):
         self.metric = metric
         self.assignment = assignment
         self.min_fires = min_fires
+        self.min_score = min_score
         self.noise_quantile = noise_quantile
         self.n_null = n_null
+        self.n_bootstrap = n_bootstrap
+        self.n_translated = n_translated
+        self.shrinkage = shrinkage
+        self.rank = rank
         self.random_state = random_state
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None, *, groups=None):
+    def fit(self, X, y=None, *, groups=None, directions=None):
         """Match the latents of two views.
 
         Parameters
@@ -183,6 +260,10 @@ class CoactivationMatcher(
             Whole groups are re-paired for the noise floor. None means that every pair
             is its own group.
 
+        directions : tuple of two arrays of shape (n_latents, n_features), default=None
+            Decoder rows of the latents of `X` and of those of `y`, in one space. Used
+            and required by ``metric="decoder_cosine"`` only.
+
         Returns
         -------
         self : object
@@ -191,8 +272,8 @@ class CoactivationMatcher(
         Raises
         ------
         ValueError
-            If `y` is missing, the numbers of samples differ, or all samples are of one
-            group.
+            If `y` is missing, the numbers of samples differ, all samples are of one
+            group, or directions are required and missing or do not fit.
 
         Warns
         -----
@@ -204,7 +285,53 @@ class CoactivationMatcher(
             X = self._check_codes(X, ensure_min_samples=2)
             y = self._check_reference(y)
             groups = check_same_length(X, y, groups)
-            self._match(as_codes(X), as_codes(y), groups)
+            self._match(as_codes(X), as_codes(y), groups, directions)
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit_coactivation(self, coactivation, null=()):
+        """Match the latents of two views from sums over their codes.
+
+        The sums may come from any number of batches or machines. What needs the codes
+        themselves cannot be had: ``assignment="soft"`` and `n_bootstrap`.
+
+        Parameters
+        ----------
+        coactivation : Coactivation
+            Sums over paired codes. Under ``metric="jaccard"``, of codes that are 0 or
+            1.
+
+        null : sequence of Coactivation, default=()
+            Sums over the same codes after pairs were broken at random, such as each
+            batch of `y` in another order. None leave the noise floor undefined.
+
+        Returns
+        -------
+        self : object
+            The fitted matcher.
+
+        Raises
+        ------
+        ValueError
+            If a parameter needs the codes themselves.
+        """
+        for name, needs_codes in (
+            ("assignment", self.assignment == "soft"),
+            ("metric", self.metric == "decoder_cosine"),
+            ("n_bootstrap", self.n_bootstrap > 0),
+        ):
+            if needs_codes:
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r} cannot be had from sums alone: "
+                    "use fit with the codes."
+                )
+        with unchanged_on_error(self):
+            self._set_matching(
+                coactivation.cross.shape,
+                self._matches_of_sums(coactivation, with_margins=True),
+                [self._matches_of_sums(part).scores for part in null],
+            )
+            self.n_features_in_ = coactivation.cross.shape[0]
         return self
 
     def _check_codes(self, X, **checks):
@@ -240,66 +367,194 @@ class CoactivationMatcher(
         _check_finite_codes(y, "y")
         return y
 
-    def _match(self, X, y, groups):
+    def _match(self, X, y, groups, directions):
         """Set the fitted attributes from two csr_arrays."""
-        matches = self._matches(X, y, with_margins=True)
+        shape = X.shape[1], y.shape[1]
+        rng = check_random_state(self.random_state)
+        groups = np.arange(X.shape[0]) if groups is None else groups
+        if self.metric == "decoder_cosine":
+            matches, null = self._matches_of_directions(X, y, directions), []
+        else:
+            firing_x, firing_y = X, y
+            if self.metric == "jaccard":
+                firing_x, firing_y = (_firings(codes) for codes in (X, y))
+            matches = self._matches(firing_x, firing_y, with_margins=True)
+            null = self._null_scores(firing_x, firing_y, groups, matches, rng)
         if len(matches.scores) == 0:
             self._warn_unmatched(X, y)
-        self._set_matches(matches, X.shape[1], y.shape[1])
-        self.noise_floor_ = self._noise_floor(X, y, groups, len(matches.scores))
-        self.above_noise_ = self.scores_ > self.noise_floor_
-        n_above, n_matches = np.count_nonzero(self.above_noise_), len(matches.scores)
-        if not np.isnan(self.noise_floor_) and n_above < n_matches / 4:
-            warnings.warn(
-                f"Only {n_above} of {n_matches} matches score above the noise floor of "
-                f"{self.noise_floor_:.3g}, so most may be chance. Fit on more pairs, "
-                "use fewer latents, or raise min_fires.",
-                UserWarning,
-                stacklevel=4,
+        self._set_matching(shape, matches, null)
+        self._set_intervals(X, y, groups, rng)
+        if self.assignment == "soft":
+            self.translation_, self.reference_translation_ = fit_translations(
+                X,
+                y,
+                min_fires=self.min_fires,
+                shrinkage=self.shrinkage,
+                rank=self.rank,
+                n_active=self.n_translated,
+                random_state=rng,
             )
 
     def _matches(self, X, y, *, with_margins=False):
         """Matches between the living latents of two csr_arrays."""
-        x_alive, y_alive = (
-            np.flatnonzero(is_alive(codes, self.metric, self.min_fires))
+        product = Product(X, y)
+        x, y = (Marginals.from_codes(codes) for codes in (X, y))
+        x_alive, y_alive = (self._alive(marginals) for marginals in (x, y))
+        product = product.select(x_alive, y_alive)
+        sums = Coactivation(x[x_alive], y[y_alive], product)
+        scores = affinity(sums, self.metric)
+        return self._matches_of_scores(scores, x_alive, y_alive, with_margins)
+
+    def _matches_of_sums(self, sums, *, with_margins=False):
+        """Matches between the living latents of a `Coactivation`."""
+        x_alive, y_alive = (self._alive(part) for part in (sums.x, sums.y))
+        scores = affinity(sums, self.metric).select(x_alive, y_alive)
+        return self._matches_of_scores(scores, x_alive, y_alive, with_margins)
+
+    def _matches_of_directions(self, X, y, directions):
+        """Matches between the living latents by their directions."""
+        directions = _check_directions(directions, X, y)
+        alive = [
+            np.flatnonzero(Marginals.from_codes(codes).fires >= self.min_fires)
             for codes in (X, y)
-        )
-        if len(x_alive) == 0 or len(y_alive) == 0:
-            return Matches(*np.empty((2, 0), dtype=np.intp), *np.empty((2, 0)))
-        X, y = _columns(X, x_alive), _columns(y, y_alive)
-        scores = affinity(Coactivation.from_codes(X, y), self.metric)
-        x, y = ASSIGNMENTS[self.assignment](scores)
-        margins = _margins(scores, x, y) if with_margins else np.full(len(x), np.nan)
-        return Matches(x_alive[x], y_alive[y], scores.pairs(x, y), margins)
+        ]
+        scores = direction_affinity(*directions).select(*alive)
+        return self._matches_of_scores(scores, *alive, with_margins=True)
+
+    def _alive(self, marginals):
+        """Latents that fire often enough and on which the metric is defined."""
+        return np.flatnonzero(is_alive(marginals, self.metric, self.min_fires))
+
+    def _matches_of_scores(self, scores, x_alive, y_alive, with_margins):
+        """Matches between latents by their scores, numbered as among all latents."""
+        if 0 in scores.shape:
+            return Matches(*np.empty((2, 0), dtype=np.intp), *np.empty((2, 0)), 0.0)
+        assignment = "hungarian" if self.assignment == "soft" else self.assignment
+        partners = best_partners(scores), best_partners(scores.T)
+        x, y, gap = ASSIGNMENTS[assignment](scores, *partners)
+        of_pairs = scores.pairs(x, y)
+        margins = np.full(len(x), np.nan)
+        if with_margins:
+            margins = _margins(of_pairs, (x, y), partners)
+        return Matches(x_alive[x], y_alive[y], of_pairs, margins, gap)
+
+    def _set_matching(self, shape, matches, null):
+        """Set the attributes of a matching, with `min_score` and what chance makes."""
+        self.noise_floor_ = np.nan
+        scores = np.concatenate([np.empty(0), *null])
+        if len(scores):
+            self.noise_floor_ = float(np.quantile(scores, self.noise_quantile))
+        self._null_matches = NullMatches(matches.scores, scores, len(null))
+        self.gap_ = float(matches.gap)
+        self._warn_noise(matches)
+        self._set_matches(matches.above(self._lowest_score()), *shape)
+
+    def _lowest_score(self):
+        """Lowest score of a match that is kept."""
+        if self.min_score is None:
+            return -np.inf
+        return self.noise_floor_ if self.min_score == "noise_floor" else self.min_score
 
     def _set_matches(self, matches, n_latents_x, n_latents_y):
         """Set the attributes that have an entry per latent of the reference."""
         latents = matches.y_latents
         self.matching_ = np.full(n_latents_y, -1, dtype=np.intp)
-        self.scores_, self.margins_ = np.full((2, n_latents_y), np.nan)
+        self.scores_, self.margins_, shares = np.full((3, n_latents_y), np.nan)
         self.mutual_ = np.zeros(n_latents_y, dtype=bool)
         self.matching_[latents] = matches.x_latents
         self.scores_[latents] = matches.scores
         self.margins_[latents] = matches.margins
         # a lone pair has no margin, and nothing better either
         self.mutual_[latents] = ~(matches.margins < 0)
+        self.above_noise_ = self.scores_ > self.noise_floor_
+        shares[latents] = self._null_matches.lowest_share(matches.scores)
+        self.false_match_share_ = shares
+        self.score_intervals_ = np.full((n_latents_y, 2), np.nan)
         self.unmatched_ = np.setdiff1d(np.arange(n_latents_x), matches.x_latents)
 
-    def _noise_floor(self, X, y, groups, n_matches):
-        """Quantile of the scores matched after samples were re-paired, NaN if none."""
-        n_null = self.n_null
+    def _null_scores(self, X, y, groups, matches, rng):
+        """Scores matched after samples were re-paired, an array for each time."""
+        n_null, n_matches = self.n_null, len(matches.scores)
         if n_null == "auto":
             n_null = min(NULL_PASSES, -(-NULL_SCORES // n_matches)) if n_matches else 0
-        groups = np.arange(X.shape[0]) if groups is None else groups
-        rng = check_random_state(self.random_state)
-        passes = (
+        return [
             self._matches(X, y[repaired_rows(groups, rng)]).scores
             for _ in range(n_null)
+        ]
+
+    def _set_intervals(self, X, y, groups, rng):
+        """Set the bootstrap intervals of the scores, if they are asked for."""
+        matched = np.flatnonzero(self.matching_ >= 0)
+        if self.n_bootstrap == 0 or len(matched) == 0:
+            return
+        if self.metric == "decoder_cosine":
+            raise ValueError(
+                "n_bootstrap must be 0 with metric='decoder_cosine': directions have "
+                "no samples to draw."
+            )
+        X, y = X[:, self.matching_[matched]], y[:, matched]
+        if self.metric == "jaccard":
+            X, y = _firings(X), _firings(y)
+        self.score_intervals_[matched] = score_intervals(
+            X, y, groups, self.metric, self.n_bootstrap, rng
         )
-        scores = np.concatenate([np.empty(0), *passes])
-        if len(scores) == 0:
-            return np.nan
-        return float(np.quantile(scores, self.noise_quantile))
+
+    def false_match_share(self, min_score):
+        """Expected share of chance among the matches with at least some score.
+
+        Matches of re-paired samples tell how many matches chance makes. They are
+        scaled down where fewer of the real matches than of those score low, as the
+        rest then has true partners.
+
+        Parameters
+        ----------
+        min_score : float
+            Lowest score of the matches in question.
+
+        Returns
+        -------
+        share : FalseMatchShare
+            A named tuple: the `expected` share, a 95 % interval (`low`, `high`) of the
+            share in this very matching, and the number `n_matches` in question. NaN
+            without a null or without such a match.
+
+        References
+        ----------
+        .. [1] J. D. Storey, "A direct approach to false discovery rates", Journal of
+           the Royal Statistical Society B 64, 2002.
+        """
+        check_is_fitted(self)
+        return self._null_matches.share(min_score)
+
+    def score_at_share(self, share):
+        """Lowest score above which the expected share of chance is small enough.
+
+        Parameters
+        ----------
+        share : float
+            Largest expected share of false matches, between 0 and 1.
+
+        Returns
+        -------
+        min_score : float
+            Score of the last match that may be kept, as for `min_score`; infinity
+            where none may, NaN without a null.
+        """
+        check_is_fitted(self)
+        return self._null_matches.score_at(share)
+
+    def _warn_noise(self, matches):
+        """Say that most matches may be chance, if so."""
+        n_above = np.count_nonzero(matches.scores > self.noise_floor_)
+        n_matches = len(matches.scores)
+        if not np.isnan(self.noise_floor_) and n_above < n_matches / 4:
+            warnings.warn(
+                f"Only {n_above} of {n_matches} matches score above the noise floor of "
+                f"{self.noise_floor_:.3g}, so most may be chance. Fit on more pairs, "
+                "use fewer latents, or raise min_fires.",
+                UserWarning,
+                stacklevel=5,
+            )
 
     def _warn_unmatched(self, X, y):
         """Say that nothing is matched, and in which view no latent is alive."""
@@ -307,7 +562,7 @@ class CoactivationMatcher(
             f"no latent of {name} is active on at least min_fires={self.min_fires} of "
             f"the {codes.shape[0]} samples with an activation that varies"
             for name, codes in (("X", X), ("y", y))
-            if not is_alive(codes, self.metric, self.min_fires).any()
+            if not self._lives(codes)
         ]
         warnings.warn(
             f"Nothing is matched: {' and '.join(views)}. Lower min_fires or fit on "
@@ -315,6 +570,13 @@ class CoactivationMatcher(
             UserWarning,
             stacklevel=5,
         )
+
+    def _lives(self, codes):
+        """Whether any latent can be matched."""
+        marginals = Marginals.from_codes(codes)
+        if self.metric == "decoder_cosine":
+            return (marginals.fires >= self.min_fires).any()
+        return len(self._alive(marginals)) > 0
 
     def transform(self, X):
         """Put codes in the order of the reference.
@@ -329,10 +591,14 @@ class CoactivationMatcher(
         codes : {ndarray, sparse matrix} of shape (n_samples, n_latents_y)
             The same activations, each in the column of the reference latent that its
             latent is matched to. Columns of unmatched reference latents are zero, and
-            the latents in ``unmatched_`` are left out. CSR if `X` is sparse.
+            the latents in ``unmatched_`` are left out. CSR if `X` is sparse. With
+            ``assignment="soft"``, of shape (n_samples, n_latents_y + n_features_in_):
+            the translation into the latents of the reference, then `X` as it is.
         """
         check_is_fitted(self)
         X = self._check_codes(X, reset=False)
+        if self._is_soft():
+            return self._beside(X, self.translation_, translated_first=True)
         if sparse.issparse(X):
             return as_container(_relabelled(X, self.matching_), sparse_output=True)
         matched = self.matching_ >= 0
@@ -340,10 +606,49 @@ class CoactivationMatcher(
         codes[:, matched] = X[:, self.matching_[matched]]
         return codes
 
+    def transform_reference(self, y):
+        """Give codes of the reference the columns of `transform`.
+
+        Parameters
+        ----------
+        y : {array-like, sparse matrix} of shape (n_samples, n_latents_y)
+            Codes of the reference view.
+
+        Returns
+        -------
+        codes : {ndarray, sparse matrix} of shape (n_samples, n_latents_y)
+            `y` as it is. With ``assignment="soft"``, of shape (n_samples, n_latents_y
+            + n_features_in_): `y`, then its translation into the latents of `X`.
+        """
+        check_is_fitted(self)
+        y = self._check_reference(y)
+        if y.shape[1] != len(self.matching_):
+            raise ValueError(
+                f"y has {y.shape[1]} columns, but this {type(self).__name__} was "
+                f"fitted to a reference of {len(self.matching_)} latents."
+            )
+        if self._is_soft():
+            return self._beside(
+                y, self.reference_translation_, translated_first=False
+            )
+        return y
+
+    def _is_soft(self):
+        """Whether the fitted matching is soft."""
+        return hasattr(self, "translation_")
+
+    def _beside(self, codes, translation, translated_first):
+        """Codes and their translation side by side."""
+        own = as_codes(codes)
+        parts = [translation(own), own] if translated_first else [own, translation(own)]
+        joined = sparse.csr_array(sparse.hstack(parts, format="csr"))
+        return as_container(joined, sparse.issparse(codes))
+
     @property
     def _n_features_out(self):
-        """Number of latents of the reference."""
-        return len(self.matching_)
+        """Number of columns of the codes."""
+        n_own = self.n_features_in_ if self._is_soft() else 0
+        return len(self.matching_) + n_own
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -362,22 +667,52 @@ class Matches:
     y_latents: np.ndarray
     scores: np.ndarray
     margins: np.ndarray
+    gap: float
+
+    def above(self, min_score):
+        """The matches that score no lower."""
+        kept = ~(self.scores < min_score)
+        parts = (self.x_latents, self.y_latents, self.scores, self.margins)
+        return Matches(*(part[kept] for part in parts), self.gap)
 
 
-def _margins(scores, x_latents, y_latents):
+def _margins(scores, matched, partners):
     """Lead of each match over the runner-up of either latent, NaN if there is none."""
-    n_x, n_y = scores.shape
-    partner = np.full(n_x, -1)
-    partner[x_latents] = y_latents
-    x_next, y_next = np.full(n_x, -np.inf), np.full(n_y, -np.inf)
-    for rows, block in scores.blocks():
-        matched = np.flatnonzero(partner[rows] >= 0)
-        block[matched, partner[rows][matched]] = -np.inf
-        x_next[rows] = block.max(axis=1)
-        np.maximum(y_next, block.max(axis=0), out=y_next)
-    runner_up = np.maximum(x_next[x_latents], y_next[y_latents])
+    runner_up = np.full(len(scores), -np.inf)
+    for own, other, known in zip(matched, matched[::-1], partners, strict=True):
+        best, second = known.scores[own, 0], known.scores[own, 1]
+        is_best = known.latents[own, 0] == other
+        np.maximum(runner_up, np.where(is_best, second, best), out=runner_up)
     runner_up[np.isneginf(runner_up)] = np.nan
-    return scores.pairs(x_latents, y_latents) - runner_up
+    return scores - runner_up
+
+
+def _firings(codes):
+    """Codes of 1 where a latent is active."""
+    ones = (codes.data != 0).astype(codes.dtype)
+    return sparse.csr_array((ones, codes.indices, codes.indptr), codes.shape)
+
+
+def _check_directions(directions, X, y):
+    """Decoder rows of both views, for latents that the codes have and in one space."""
+    if directions is None:
+        raise ValueError(
+            "metric='decoder_cosine' requires directions: pass the decoder rows of X "
+            "and of y, such as directions=(x_sae.components_, y_sae.components_)."
+        )
+    x, y_rows = (check_array(part, dtype=FLOATS) for part in directions)
+    if (len(x), len(y_rows)) != (X.shape[1], y.shape[1]):
+        raise ValueError(
+            f"directions has {len(x)} and {len(y_rows)} rows, but X has {X.shape[1]} "
+            f"latents and y has {y.shape[1]}: give one row per latent."
+        )
+    if x.shape[1] != y_rows.shape[1]:
+        raise ValueError(
+            f"directions are {x.shape[1]} and {y_rows.shape[1]} wide, but only those "
+            "of one space can be compared: use a metric of the codes, such as "
+            "metric='correlation'."
+        )
+    return x, y_rows
 
 
 def _check_finite_codes(codes, name):
@@ -390,11 +725,6 @@ def _check_finite_codes(codes, name):
         row = np.searchsorted(codes.indptr, wrong[0], side="right") - 1
         kind = "NaN" if np.isnan(codes.data[wrong[0]]) else "infinity"
         raise ValueError(f"Input {name} contains {kind} in row {row}. Drop such rows.")
-
-
-def _columns(codes, latents):
-    """The given columns of codes, uncopied if they are all."""
-    return codes if len(latents) == codes.shape[1] else codes[:, latents]
 
 
 def _relabelled(X, matching):

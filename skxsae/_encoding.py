@@ -1,5 +1,7 @@
 """What a fitted autoencoder does to new samples, block by block on a device."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import torch
 from scipy import sparse
@@ -43,19 +45,8 @@ class Encoder:
 
     def codes(self) -> sparse.csr_array:
         """Codes as a canonical CSR array."""
-        values, latents, counts = [], [], []
-        for _, block_values, block_latents in self._blocks():
-            active = block_values > 0
-            counts.append(active.sum(1).cpu().numpy())
-            values.append(block_values[active].cpu().numpy())
-            latents.append(block_latents[active].int().cpu().numpy())
-        indptr = np.concatenate([[0], np.concatenate(counts).cumsum()])
-        codes = sparse.csr_array(
-            (np.concatenate(values), np.concatenate(latents), indptr.astype(np.int64)),
-            shape=(len(self.view), len(self.encoder)),
-        )
-        codes.sort_indices()
-        return codes
+        blocks = ((values, latents) for _, values, latents in self._blocks())
+        return csr_from_blocks(blocks, (len(self.view), len(self.encoder)))
 
     def explained_variance(self) -> float:
         """1 minus the squared error over the total variance of the samples."""
@@ -68,6 +59,22 @@ class Encoder:
             # constant samples: rebuilt, but for rounding, or not
             return float(error <= self.view.rounding(mean))
         return 1 - error / variance
+
+
+def csr_from_blocks(blocks: Iterable[Codes], shape: tuple) -> sparse.csr_array:
+    """The positive values of consecutive blocks of rows as a canonical CSR array."""
+    data, indices, counts = [], [], []
+    for values, latents in blocks:
+        active = values > 0
+        counts.append(active.sum(1).cpu().numpy())
+        data.append(values[active].cpu().numpy())
+        indices.append(latents[active].int().cpu().numpy())
+    indptr = np.concatenate([[0], np.concatenate(counts).cumsum()])
+    codes = sparse.csr_array(
+        (np.concatenate(data), np.concatenate(indices), indptr.astype(np.int64)), shape
+    )
+    codes.sort_indices()
+    return codes
 
 
 def as_container(codes: sparse.csr_array, sparse_output: bool):

@@ -1,6 +1,9 @@
 """What a matching scores by chance: pairs of rows are broken, nothing else is."""
 
+from typing import NamedTuple
+
 import numpy as np
+from scipy.stats import nbinom
 
 
 def repaired_rows(groups, random_state):
@@ -33,3 +36,64 @@ def _repaired_groups(sizes, random_state):
     partner = np.empty_like(ring)
     partner[ring] = np.roll(ring, -1)
     return partner
+
+
+class FalseMatchShare(NamedTuple):
+    """Share of chance among some matches: expected, and a 95 % interval."""
+
+    expected: float
+    low: float
+    high: float
+    n_matches: int
+
+
+class NullMatches:
+    """What chance makes of matches, from the scores of `n_null` matchings of chance."""
+
+    def __init__(self, scores, null_scores, n_null):
+        self.scores, self.null_scores = np.sort(scores), np.sort(null_scores)
+        self.n_null = n_null
+        self.chance = self._share_without_partner()
+
+    def _share_without_partner(self):
+        """Share of the matches with no true partner: Storey's, at the null's median."""
+        if len(self.scores) == 0 or len(self.null_scores) == 0:
+            return np.nan
+        median = np.median(self.null_scores)
+        n_null_low = np.count_nonzero(self.null_scores <= median)
+        n_low = np.count_nonzero(self.scores <= median)
+        return min(1.0, n_low / len(self.scores) / n_null_low * len(self.null_scores))
+
+    def _counts(self, min_score):
+        """Numbers of matches, and of those of chance, that score no lower."""
+        return (
+            len(self.scores) - np.searchsorted(self.scores, min_score),
+            len(self.null_scores) - np.searchsorted(self.null_scores, min_score),
+        )
+
+    def share(self, min_score):
+        """The `FalseMatchShare` of the matches that score no lower."""
+        n_matches, n_null = self._counts(min_score)
+        if n_matches == 0 or self.n_null == 0:
+            return FalseMatchShare(np.nan, np.nan, np.nan, int(n_matches))
+        per_count = self.chance / self.n_null
+        # a count of chance, of which n_null were seen in self.n_null tries: gamma-Poisson
+        counts = nbinom(n_null + 0.5, 1 / (1 + per_count)).ppf([0.025, 0.975])
+        shares = np.minimum(np.append(n_null * per_count, counts) / n_matches, 1.0)
+        return FalseMatchShare(*shares.tolist(), int(n_matches))
+
+    def lowest_share(self, scores):
+        """Lowest expected share at which each score is kept."""
+        if self.n_null == 0 or len(self.scores) == 0:
+            return np.full(len(scores), np.nan)
+        n_matches, n_null = self._counts(self.scores)
+        shares = np.minimum(self.chance / self.n_null * n_null / n_matches, 1.0)
+        lowest = np.minimum.accumulate(shares)
+        return lowest[np.searchsorted(self.scores, scores)]
+
+    def score_at(self, share):
+        """Lowest score at which the expected share is no larger."""
+        if self.n_null == 0:
+            return np.nan
+        kept = np.flatnonzero(self.lowest_share(self.scores) <= share)
+        return float(self.scores[kept[0]]) if len(kept) else np.inf

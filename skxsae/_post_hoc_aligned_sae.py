@@ -24,6 +24,7 @@ from skxsae._validation import (
 )
 
 logger = logging.getLogger("skxsae")
+TINY = np.finfo(float).tiny
 
 
 class PostHocAlignedSAE(TwoViewMixin, BaseEstimator):
@@ -37,6 +38,12 @@ class PostHocAlignedSAE(TwoViewMixin, BaseEstimator):
     Columns ``0 .. m_x - 1`` are the latents of X in their own order; latents of y that
     found no partner follow in theirs. A latent that is absent from a view is never
     active there.
+
+    With ``matcher=CoactivationMatcher(assignment="soft")`` the latents of y all stand
+    behind those of X, and a code has two parts: the latents of its own view, and their
+    translation into latents of the other. One-to-one matching keeps a single partner of
+    each latent; the translation keeps all, and retrieves twice as well (see the user
+    guide). Decoding uses a view's own latents only and is the same either way.
 
     Parameters
     ----------
@@ -80,14 +87,16 @@ class PostHocAlignedSAE(TwoViewMixin, BaseEstimator):
     matcher_ : CoactivationMatcher
         The fitted matcher, which takes codes of y in their own order to those of X.
 
-    matches_ : DataFrame of shape (n_matches, 7)
+    matches_ : DataFrame of shape (n_matches, 10)
         A row for each match: "x_latent" (which is its column in the aligned codes),
         "y_latent" (its number in the order in which y's autoencoder was trained), the
         score, under the name of the matcher's metric (by default "correlation"),
+        "low" and "high" (its bootstrap interval, if the matcher has `n_bootstrap`),
         "margin" over the best other partner of either latent, "mutual" (each is the
-        other's best), "above_noise" (the score beats the noise floor) and
-        "decoder_cosine" (cosine of the two directions in the units of the input, NaN
-        if the views differ in width).
+        other's best), "above_noise" (the score beats the noise floor),
+        "false_match_share" (what share of the matches that score no lower chance is
+        expected to make) and "decoder_cosine" (cosine of the two directions in the
+        units of the input, NaN if the views differ in width).
 
     n_aligned_ : int
         Number of columns of the aligned codes.
@@ -234,7 +243,7 @@ class PostHocAlignedSAE(TwoViewMixin, BaseEstimator):
         groups = check_same_length(X, y, groups)
         with unchanged_on_error(self):
             x_sae = reordered(self.x_sae_, np.arange(len(self.matcher_.matching_)))
-            y_sae = reordered(self.y_sae_, own_columns(self._order_of_y()))
+            y_sae = reordered(self.y_sae_, self._columns_of_y())
             views = [DistinctRows(view, groups) for view in (X, y)]
             self._align(x_sae, y_sae, views, groups, self._seeds()[0])
         return self
@@ -282,7 +291,11 @@ class PostHocAlignedSAE(TwoViewMixin, BaseEstimator):
         matcher = CoactivationMatcher() if self.matcher is None else clone(self.matcher)
         if matcher.random_state is None:
             matcher.set_params(random_state=seed)
-        self.matcher_ = matcher.fit(codes_y, codes_x, groups=groups)
+        params = {"groups": groups}
+        if matcher.metric == "decoder_cosine":
+            directions = [sae.scale_ * sae.components_ for sae in (y_sae, x_sae)]
+            params["directions"] = directions
+        self.matcher_ = matcher.fit(codes_y, codes_x, **params)
         self.matches_ = match_table(matcher, x_sae, y_sae)
         logger.info(
             "%s: %d of %d and %d latents matched, %d above the noise floor of %.3g",
@@ -295,13 +308,28 @@ class PostHocAlignedSAE(TwoViewMixin, BaseEstimator):
         )
         order = self._order_of_y()
         self.n_aligned_ = len(order)
+        columns_of_x = np.arange(x_sae.n_latents_)
         absent = np.full(self.n_aligned_ - x_sae.n_latents_, -1)
-        self.x_sae_ = reordered(x_sae, np.append(np.arange(x_sae.n_latents_), absent))
+        self.x_sae_ = reordered(x_sae, np.append(columns_of_x, absent))
         self.y_sae_ = reordered(y_sae, order)
+        if matcher.assignment == "soft":
+            places = self._columns_of_y(), columns_of_x
+            self.y_sae_.translation_ = matcher.translation_.placed(*places, len(order))
+            self.x_sae_.translation_ = matcher.reference_translation_.placed(
+                *places[::-1], len(order)
+            )
 
     def _order_of_y(self):
         """Latent of y in each aligned column, -1 where there is none."""
-        return np.append(self.matcher_.matching_, self.matcher_.unmatched_)
+        matcher = self.matcher_
+        if matcher.assignment == "soft":
+            absent = np.full(len(matcher.matching_), -1)
+            return np.append(absent, np.arange(matcher.n_features_in_))
+        return np.append(matcher.matching_, matcher.unmatched_)
+
+    def _columns_of_y(self):
+        """Aligned column of each latent of y, in their own order."""
+        return own_columns(self._order_of_y())
 
     def describe(self, X, view="x"):
         """Tell what makes up the code of each sample.
@@ -327,7 +355,7 @@ class PostHocAlignedSAE(TwoViewMixin, BaseEstimator):
             raise ValueError(f"view={view!r} must be 'x' or 'y'.")
         sae = self.x_sae_ if view == "x" else self.y_sae_
         X = check_view(self, X, reset=False) if view == "x" else self._check_y(X)
-        codes = sae._encode(X, self.device).tocoo()
+        codes = sae._own_codes(X, self.device).tocoo()
         rebuilt = (codes.tocsr() @ sae.components_.astype(codes.dtype)).astype(float)
         parts = codes.data * np.einsum(
             "ij,ij->i", sae.components_[codes.col].astype(float), rebuilt[codes.row]
@@ -340,12 +368,93 @@ class PostHocAlignedSAE(TwoViewMixin, BaseEstimator):
                 "share": parts / np.square(rebuilt).sum(axis=1)[codes.row],
             }
         )
-        quality = self.matches_.drop(columns=["y_latent", "mutual", "decoder_cosine"])
-        table = table.join(quality.set_index("x_latent"), on="latent")
+        quality = self.matches_[[self.matcher_.metric, "margin", "above_noise"]]
+        table = table.join(quality.set_index(self._matched_columns(view)), on="latent")
         table["above_noise"] = table["above_noise"].eq(True)
         return table.sort_values(
             ["sample", "share"], ascending=[True, False], ignore_index=True
         )
+
+    def _matched_columns(self, view):
+        """Aligned column of the latent of each match, in one of the views."""
+        if view == "x":
+            return self.matches_["x_latent"].to_numpy()
+        return self._columns_of_y()[self.matches_["y_latent"]]
+
+    def explain_pair(self, x, y):
+        """Tell which concepts make two samples similar.
+
+        The similarity is the cosine of their aligned codes, as in
+        :func:`skxsae.metrics.recall_at_k_score`. It is a sum over pairs of an active
+        latent of x and an active latent of y.
+
+        Parameters
+        ----------
+        x : array-like of shape (n_features_in_,)
+            A sample of the first view.
+
+        y : array-like of shape (n_features_y,)
+            A sample of the second view.
+
+        Returns
+        -------
+        explanation : DataFrame
+            A row for each pair of latents that contributes, the largest contribution
+            first: "x_latent" and "y_latent", numbered as in ``matches_``, their
+            activations "x_activation" and "y_activation", and "contribution". The
+            contributions sum to the similarity.
+
+        Examples
+        --------
+        >>> from skxsae import CoactivationMatcher, PostHocAlignedSAE
+        >>> from skxsae.datasets import make_paired_features
+        >>> data = make_paired_features(2000, n_features=32, n_shared=32, n_x_only=0,
+        ...     n_y_only=0, max_interference=0.7, sparsity=0.95, random_state=0)
+        >>> sae = PostHocAlignedSAE(n_latents=64, k=4, max_iter=100, random_state=0,
+        ...     matcher=CoactivationMatcher(assignment="soft")).fit(data.X, data.y)
+        >>> table = sae.explain_pair(data.X[0], data.y[0])
+        >>> 0 < table["contribution"].sum() <= 1
+        True
+        """
+        check_is_fitted(self)
+        x = check_view(self, np.reshape(x, (1, -1)), reset=False)
+        y = self._check_y(np.reshape(y, (1, -1)))
+        saes = self.x_sae_, self.y_sae_
+        own = [
+            sae._own_codes(view, self.device)
+            for sae, view in zip(saes, (x, y), strict=True)
+        ]
+        columns = [codes.indices for codes in own]
+        weights = self._pair_weights(own, columns)
+        activations = [codes.data.astype(float) for codes in own]
+        lengths = [
+            np.linalg.norm(sae._encode(view, self.device).data.astype(float))
+            for sae, view in zip(saes, (x, y), strict=True)
+        ]
+        parts = weights * np.outer(*activations) / max(np.prod(lengths), TINY)
+        row, column = np.nonzero(parts)
+        y_latent = self._order_of_y()[columns[1]]
+        table = pd.DataFrame(
+            {
+                "x_latent": columns[0][row],
+                "y_latent": y_latent[column],
+                "x_activation": activations[0][row],
+                "y_activation": activations[1][column],
+                "contribution": parts[row, column],
+            }
+        )
+        return table.sort_values("contribution", ascending=False, ignore_index=True)
+
+    def _pair_weights(self, own, columns):
+        """What each pair of active latents adds to the product of two aligned codes."""
+        if self.matcher_.assignment != "soft":
+            return np.equal.outer(*columns).astype(float)
+        to_y, to_x = self.x_sae_.translation_, self.y_sae_.translation_
+        kept_y = np.isin(columns[1], to_y(own[0], self.device).indices)
+        kept_x = np.isin(columns[0], to_x(own[1], self.device).indices)
+        through_y = to_y.pairs(*columns).astype(float) * kept_y
+        through_x = to_x.pairs(*columns[::-1]).astype(float).T * kept_x[:, None]
+        return through_y + through_x
 
 
 def _check_frozen(sae, X, n_features, name):

@@ -156,6 +156,10 @@ class TopKSAE(
     loss_curve_ : list of float
         Mean loss of each pass.
 
+    translation_ : Translation
+        What adds the latents of the other view to a code. Only of the views of a
+        :class:`PostHocAlignedSAE` with a soft assignment.
+
     n_iter_ : int
         Number of passes.
 
@@ -266,7 +270,8 @@ class TopKSAE(
         """
         with unchanged_on_error(self):
             X = check_view(self, X, reset=True, min_samples=2)
-            self.__dict__.pop("threshold_", None)
+            for name in ("threshold_", "translation_"):
+                self.__dict__.pop(name, None)
             self.__dict__.update(self._reconstruct(fit_dictionary(self, [X])))
         return self
 
@@ -293,6 +298,12 @@ class TopKSAE(
 
     def _encode(self, X, device):
         """Codes of samples that were checked before, as a CSR array."""
+        codes = self._own_codes(X, device)
+        translation = getattr(self, "translation_", None)
+        return codes if translation is None else codes + translation(codes, device)
+
+    def _own_codes(self, X, device):
+        """Codes without what is translated from them."""
         return Encoder(self, X, device).codes()
 
     def _normalization(self):

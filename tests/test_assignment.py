@@ -10,29 +10,38 @@ from scipy import sparse
 from scipy.optimize import linear_sum_assignment
 
 from skxsae import _assignment
+from skxsae._affinity import StoredAffinity
 from skxsae._assignment import (
     ASSIGNMENTS,
     _dense_hungarian,
     _match_core,
-    _priced_hungarian,
     _prices,
+    best_partners,
     greedy,
-    hungarian,
     mutual_nearest,
 )
-from skxsae._coactivation import Affinity
 
 
 def _affinity(scores, x_shift=None, y_shift=None, absolute=False):
-    n_x, n_y = scores.shape
-    return Affinity(
-        cross=sparse.csr_array(scores),
-        x_scale=np.ones(n_x),
-        y_scale=np.ones(n_y),
-        x_shift=np.zeros(n_x) if x_shift is None else x_shift,
-        y_shift=np.zeros(n_y) if y_shift is None else y_shift,
-        absolute=absolute,
-    )
+    """Scores where they are not 0, and a background of rank one elsewhere."""
+    x_back, y_back = np.zeros(scores.shape[0]), np.zeros(scores.shape[1])
+    if x_shift is not None:
+        x_back, y_back = -x_shift, y_shift
+        scores = np.where(scores == 0, 0, scores + np.outer(x_back, y_back))
+    if absolute:
+        x_back, y_back, scores = np.abs(x_back), np.abs(y_back), np.abs(scores)
+    floor = np.full(len(x_back), -np.inf)
+    return StoredAffinity(sparse.csr_array(scores), x_back, y_back, floor)
+
+
+def hungarian(scores):
+    return _assignment.hungarian(scores, best_partners(scores), best_partners(scores.T))
+
+
+def _dense_way(scores):
+    if scores.shape[0] <= scores.shape[1]:
+        return _dense_hungarian(scores)
+    return _dense_hungarian(scores.T)[::-1]
 
 
 def _dense(scores):
@@ -59,16 +68,21 @@ def _assert_one_to_one(x_latents, y_latents, n_matched):
     assert len(set(x_latents)) == len(set(y_latents)) == n_matched
 
 
+def _make_cores_small(patch):
+    patch.setattr("skxsae._affinity.BLOCK_CELLS", 60)
+    patch.setattr("skxsae._affinity.STORED_CELLS", 90)
+    patch.setattr(_assignment, "N_PARTNERS", 2)
+    patch.setattr(_assignment, "MORE_CANDIDATES", 2)
+    patch.setattr(_assignment, "MAX_DENSE_CELLS", 0)
+
+
 @pytest.fixture
 def small_cores(monkeypatch):
     """Make the priced solver work: poor cores, few pairs added, many blocks."""
-    monkeypatch.setattr("skxsae._coactivation.BLOCK_CELLS", 60)
-    monkeypatch.setattr(_assignment, "FIRST_CANDIDATES", 1)
-    monkeypatch.setattr(_assignment, "MORE_CANDIDATES", 2)
-    monkeypatch.setattr(_assignment, "MAX_DENSE_CELLS", 0)
+    _make_cores_small(monkeypatch)
 
 
-@pytest.mark.parametrize("solver", [_dense_hungarian, _priced_hungarian])
+@pytest.mark.parametrize("solver", [_dense_way, hungarian])
 @pytest.mark.parametrize("shape", [(1, 1), (1, 4), (4, 1), (4, 4), (3, 5), (5, 3)])
 def test_hungarian_finds_the_best_of_all_matchings(solver, shape):
     for seed in range(5):
@@ -91,16 +105,13 @@ def test_hungarian_finds_the_best_of_all_matchings(solver, shape):
     st.sampled_from([0.0, 0.3, -0.3, 0.99]),
     st.booleans(),
 )
-def test_priced_hungarian_is_optimal_and_proves_it(
+def test_hungarian_is_optimal_and_proves_it(
     seed, n_x, n_y, density, shift, absolute
 ):
     scores = _random(seed, n_x, n_y, density, shift, absolute)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("skxsae._coactivation.BLOCK_CELLS", 60)
-        patch.setattr(_assignment, "FIRST_CANDIDATES", 2)
-        patch.setattr(_assignment, "MORE_CANDIDATES", 3)
-        patch.setattr(_assignment, "MAX_DENSE_CELLS", 0)
-        x_latents, y_latents, gap = _priced_hungarian(scores)
+        _make_cores_small(patch)
+        x_latents, y_latents, gap = hungarian(scores)
     _assert_one_to_one(x_latents, y_latents, min(n_x, n_y))
     found = _dense(scores)[x_latents, y_latents].sum()
     np.testing.assert_allclose(found, _optimum(scores), atol=1e-11)
@@ -112,10 +123,10 @@ def test_priced_hungarian_is_optimal_and_proves_it(
 @pytest.mark.parametrize(
     ("density", "shift"), [(0.02, 0.3), (0.02, 0.0), (0.5, 0.1), (0.0, 0.5), (1.0, 0.0)]
 )
-def test_priced_hungarian_on_poor_cores(shape, density, shift):
+def test_hungarian_on_poor_cores(shape, density, shift):
     for seed in range(2):
         scores = _random(seed, *shape, density, shift)
-        x_latents, y_latents, gap = _priced_hungarian(scores)
+        x_latents, y_latents, gap = hungarian(scores)
         _assert_one_to_one(x_latents, y_latents, min(shape))
         found = scores.pairs(x_latents, y_latents).sum()
         np.testing.assert_allclose(found, _optimum(scores), atol=1e-10)
@@ -137,9 +148,9 @@ def test_priced_hungarian_on_poor_cores(shape, density, shift):
     ],
     ids=["zeros", "ones", "twins", "x-twins", "eye", "ties", "rank-one", "negative"],
 )
-def test_priced_hungarian_on_ties(scores):
+def test_hungarian_on_ties(scores):
     scores = _affinity(scores)
-    x_latents, y_latents, gap = _priced_hungarian(scores)
+    x_latents, y_latents, gap = hungarian(scores)
     _assert_one_to_one(x_latents, y_latents, min(scores.shape))
     found = scores.pairs(x_latents, y_latents).sum()
     np.testing.assert_allclose(found, _optimum(scores), atol=1e-10)
@@ -158,26 +169,14 @@ def test_prices_are_an_equilibrium(shape):
         assert (np.delete(price, match) == 0).all()
 
 
-def test_hungarian_takes_the_priced_way_above_the_limit(monkeypatch):
-    scores = _random(5, 40, 30)
-    dense_way = hungarian(scores)
-    monkeypatch.setattr(_assignment, "DENSE_CELLS", 40 * 30 - 1)
-    monkeypatch.setattr(_assignment, "_dense_hungarian", None)
-    for ours, theirs in zip(hungarian(scores), dense_way, strict=True):
-        order = np.argsort(ours), np.argsort(theirs)
-        np.testing.assert_array_equal(ours[order[0]], theirs[order[1]])
-    np.testing.assert_allclose(
-        scores.pairs(*hungarian(scores)).sum(), scores.pairs(*dense_way).sum()
-    )
-
-
 def test_where_most_pairs_matter_the_dense_solver_takes_over(monkeypatch):
     # without a single joint firing every latent wants the same partners
     scores = _random(8, 150, 150, density=0.0)
     with monkeypatch.context() as patch:
+        patch.setattr(_assignment, "N_PARTNERS", 2)
         patch.setattr(_assignment, "_dense_hungarian", lambda _: ("dense", "way"))
-        assert _priced_hungarian(scores) == ("dense", "way", 0.0)
-    x_latents, y_latents, gap = _priced_hungarian(scores)
+        assert hungarian(scores) == ("dense", "way", 0.0)
+    x_latents, y_latents, gap = hungarian(scores)
     _assert_one_to_one(x_latents, y_latents, 150)
     assert gap == 0
 
@@ -222,29 +221,29 @@ def _plain_greedy(dense):
 @pytest.mark.parametrize("shape", [(1, 1), (1, 9), (30, 30), (20, 45), (45, 20)])
 @pytest.mark.parametrize("dense_cells", [0, 200, 2**22])
 def test_greedy_takes_the_best_pair_first(shape, dense_cells, monkeypatch):
-    monkeypatch.setattr(_assignment, "DENSE_CELLS", dense_cells)
+    monkeypatch.setattr(_assignment, "SORTED_CELLS", dense_cells)
     for seed in range(3):
         scores = _random(seed, *shape)
-        x_latents, y_latents = greedy(scores)
+        x_latents, y_latents, _ = greedy(scores)
         _assert_one_to_one(x_latents, y_latents, min(shape))
         pairs = set(zip(x_latents.tolist(), y_latents.tolist(), strict=True))
         assert pairs == _plain_greedy(_dense(scores))
 
 
 def test_greedy_breaks_ties_by_the_first_latents(monkeypatch):
-    monkeypatch.setattr("skxsae._coactivation.BLOCK_CELLS", 60)
+    monkeypatch.setattr("skxsae._affinity.BLOCK_CELLS", 60)
     ties = np.round(np.random.default_rng(6).random((25, 25)), 1)
     expected = _plain_greedy(ties)
     for dense_cells in (0, 100, 2**22):
-        monkeypatch.setattr(_assignment, "DENSE_CELLS", dense_cells)
-        x_latents, y_latents = greedy(_affinity(ties))
+        monkeypatch.setattr(_assignment, "SORTED_CELLS", dense_cells)
+        x_latents, y_latents, _ = greedy(_affinity(ties))
         pairs = set(zip(x_latents.tolist(), y_latents.tolist(), strict=True))
         assert pairs == expected
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 9), (30, 30), (20, 45), (45, 20)])
 def test_mutual_nearest_latents_are_each_others_best(shape, monkeypatch):
-    monkeypatch.setattr("skxsae._coactivation.BLOCK_CELLS", 100)
+    monkeypatch.setattr("skxsae._affinity.BLOCK_CELLS", 100)
     for seed in range(3):
         scores = _random(seed, *shape)
         dense = _dense(scores)
@@ -253,7 +252,8 @@ def test_mutual_nearest_latents_are_each_others_best(shape, monkeypatch):
             for i, row in enumerate(dense)
             if dense[:, row.argmax()].argmax() == i
         }
-        x_latents, y_latents = mutual_nearest(scores)
+        x_latents, y_latents, gap = mutual_nearest(scores)
+        assert np.isnan(gap)
         pairs = set(zip(x_latents.tolist(), y_latents.tolist(), strict=True))
         assert pairs == expected
         assert pairs
@@ -261,6 +261,34 @@ def test_mutual_nearest_latents_are_each_others_best(shape, monkeypatch):
 
 def test_no_assignment_beats_the_hungarian():
     scores = _random(7, 50, 40)
-    sums = {name: scores.pairs(*f(scores)).sum() for name, f in ASSIGNMENTS.items()}
+    partners = best_partners(scores), best_partners(scores.T)
+    sums = {
+        name: scores.pairs(*assign(scores, *partners)[:2]).sum()
+        for name, assign in ASSIGNMENTS.items()
+    }
     assert sums["greedy"] < sums["hungarian"]
     assert set(sums) == {"hungarian", "greedy", "mutual_nearest"}
+
+
+@settings(deadline=None)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.tuples(st.integers(1, 12), st.integers(1, 40)),
+    st.sampled_from([0.0, 0.1, 1.0]),
+    st.sampled_from([0.0, 0.3, -0.3]),
+    st.integers(1, 50),
+)
+def test_the_two_best_partners_are_exact(seed, shape, density, shift, n_partners):
+    scores = _random(seed, *shape, density, shift)
+    partners = best_partners(scores, n_partners)
+    dense = _dense(scores)
+    for row, latents, found in zip(
+        dense, partners.latents, partners.scores, strict=True
+    ):
+        expected = np.append(np.sort(row)[::-1], -np.inf)[:2]
+        np.testing.assert_allclose(found[:2], expected, rtol=1e-14)
+        known = latents >= 0
+        assert len(set(latents[known])) == known.sum()
+        np.testing.assert_allclose(found[known], row[latents[known]], rtol=1e-14)
+        assert (found[:-1] >= found[1:]).all()
+        assert np.isneginf(found[~known]).all()

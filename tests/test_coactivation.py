@@ -8,14 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from skxsae._coactivation import (
+from skxsae._affinity import (
     METRICS,
-    Coactivation,
-    Marginals,
+    DirectionAffinity,
     affinity,
-    as_codes,
+    direction_affinity,
     is_alive,
+    upper_envelope,
 )
+from skxsae._coactivation import Coactivation, Marginals, Product, as_codes
 
 
 def _codes(rng, n_samples, n_latents, density, dtype=np.float64):
@@ -23,19 +24,35 @@ def _codes(rng, n_samples, n_latents, density, dtype=np.float64):
     return (fires * rng.exponential(size=fires.shape)).astype(dtype)
 
 
-def _statistics(x, y, **options):
-    return Coactivation.from_codes(as_codes(x), as_codes(y), **options)
+def _statistics(x, y):
+    return Coactivation.from_codes(x, y)
+
+
+def _lazy(x, y):
+    """The same sums, but for a product that is computed where it is needed."""
+    x, y = as_codes(x), as_codes(y)
+    sums = Marginals.from_codes(x), Marginals.from_codes(y)
+    return Coactivation(*sums, Product(x, y))
+
+
+def _dense(scores):
+    return np.concatenate([block for _, block in scores.blocks()])
 
 
 def _scores(x, y, metric="correlation"):
-    blocks = affinity(_statistics(x, y), metric).blocks()
-    return np.concatenate([block for _, block in blocks])
+    return _dense(affinity(_statistics(x, y), metric))
 
 
 def _reference_scores(x, y, metric):
     scores = np.zeros((x.shape[1], y.shape[1]))
+    if metric == "jaccard":
+        x, y = x != 0, y != 0
     for i, u in enumerate(x.T.astype(float)):
         for j, v in enumerate(y.T.astype(float)):
+            if metric == "jaccard":
+                either = np.count_nonzero(u + v)
+                scores[i, j] = u @ v / either if u.any() and v.any() else 0.0
+                continue
             if metric != "cosine":
                 u, v = u - u.mean(), v - v.mean()
             norms = np.sqrt((u @ u) * (v @ v))
@@ -65,25 +82,30 @@ def test_sums_are_those_of_the_dense_codes(shape, seed, density):
 
 
 @settings(deadline=None)
-@given(shapes, st.integers(0, 2**32 - 1), st.integers(1, 40))
-def test_two_parts_merge_to_the_whole(shape, seed, batch_size):
+@given(shapes, st.integers(0, 2**32 - 1), st.integers(1, 29))
+def test_two_parts_merge_to_the_whole(shape, seed, cut):
     n_samples, n_x, n_y = shape
     rng = np.random.default_rng(seed)
     x, y = (
         np.round(8 * _codes(rng, n_samples, n, 0.4)) for n in (n_x, n_y)
     )  # sums of integers are exact, whatever their order
     whole = _statistics(x, y)
-    half = n_samples // 2
-    merged = _statistics(x[:half], y[:half]) if half else None
-    rest = _statistics(x[half:], y[half:])
-    merged = rest if merged is None else merged + rest
-    for parts in (merged, _statistics(x, y, batch_size=batch_size)):
-        for ours, theirs in ((parts.x, whole.x), (parts.y, whole.y)):
-            assert ours.n_samples == theirs.n_samples
-            np.testing.assert_array_equal(ours.fires, theirs.fires)
-            np.testing.assert_array_equal(ours.total, theirs.total)
-            np.testing.assert_array_equal(ours.square, theirs.square)
-        np.testing.assert_array_equal(parts.cross.toarray(), whole.cross.toarray())
+    cut = 1 + cut % (n_samples - 1)
+    merged = _statistics(x[:cut], y[:cut]) + _statistics(x[cut:], y[cut:])
+    for ours, theirs in ((merged.x, whole.x), (merged.y, whole.y)):
+        assert ours.n_samples == theirs.n_samples
+        np.testing.assert_array_equal(ours.fires, theirs.fires)
+        np.testing.assert_array_equal(ours.total, theirs.total)
+        np.testing.assert_array_equal(ours.square, theirs.square)
+    np.testing.assert_array_equal(merged.cross.toarray(), whole.cross.toarray())
+
+
+def test_sums_of_other_latents_cannot_be_added():
+    x = np.ones((4, 3))
+    with pytest.raises(ValueError, match=r"n_latents=\(3, 3\).* cannot be added"):
+        _statistics(x, x) + _statistics(x, x[:, :2])
+    with pytest.raises(ValueError, match="X has 4 rows and y has 3"):
+        Coactivation.from_codes(x, x[:3])
 
 
 def test_float32_codes_are_summed_in_float64():
@@ -105,7 +127,14 @@ def test_scores_are_those_of_the_dense_codes(shape, seed, metric):
     signs = rng.choice([-1.0, 1.0], size=n_x)
     x = x * signs
     expected = _reference_scores(x, y, metric)
-    np.testing.assert_allclose(_scores(x, y, metric), expected, atol=1e-12)
+    if metric == "jaccard":
+        x, y = ((z != 0).astype(float) for z in (x, y))
+        x[:, ~x.any(axis=0)] = y[:, ~y.any(axis=0)] = 0
+    with np.errstate(invalid="ignore"):
+        for sums in (_statistics(x, y), _lazy(x, y)):
+            scores = affinity(sums, metric)
+            np.testing.assert_allclose(_dense(scores), expected, atol=1e-12)
+            np.testing.assert_allclose(_dense(scores.T), expected.T, atol=1e-12)
 
 
 def test_correlation_is_numpys():
@@ -123,21 +152,82 @@ def test_latents_that_never_fire_together_have_the_closed_form():
     np.testing.assert_allclose(_scores(x, y), [[expected]], rtol=1e-14)
 
 
-def test_blocks_pairs_and_selections_agree(monkeypatch):
-    monkeypatch.setattr("skxsae._coactivation.BLOCK_CELLS", 50)
+@pytest.mark.parametrize("metric", [*METRICS, "directions"])
+@pytest.mark.parametrize("make", [_statistics, _lazy])
+def test_blocks_pairs_and_selections_agree(metric, make, monkeypatch):
+    monkeypatch.setattr("skxsae._affinity.BLOCK_CELLS", 50)
+    monkeypatch.setattr("skxsae._affinity.STORED_CELLS", 80)
+    monkeypatch.setattr("skxsae._affinity.MAX_STORED", 0)
+    monkeypatch.setattr("skxsae._affinity.MIN_KEPT", 3)
     rng = np.random.default_rng(1)
     x, y = _codes(rng, 60, 23, 0.2), _codes(rng, 60, 17, 0.2)
-    for metric in METRICS:
-        scores = affinity(_statistics(x, y), metric)
-        blocks = list(scores.blocks())
-        assert len(blocks) == 12
-        dense = np.concatenate([block for _, block in blocks])
-        i, j = rng.integers(23, size=50), rng.integers(17, size=50)
-        np.testing.assert_array_equal(scores.pairs(i, j), dense[i, j])
-        i, j = np.array([3, 20, 7]), np.array([16, 0])
-        selected = scores.select(i, j)
-        assert selected.shape == (3, 2)
-        np.testing.assert_array_equal(selected.rows(0, 3), dense[np.ix_(i, j)])
+    if metric == "jaccard":
+        x, y = np.ceil(x / 100), np.ceil(y / 100)
+    if metric == "directions":
+        scores = direction_affinity(x.T[:, :9], y.T[:, :9])
+    else:
+        scores = affinity(make(x, y), metric)
+    blocks = list(scores.blocks())
+    assert len(blocks) == 12
+    dense = np.concatenate([block for _, block in blocks])
+    i, j = rng.integers(23, size=50), rng.integers(17, size=50)
+    np.testing.assert_allclose(scores.pairs(i, j), dense[i, j], atol=1e-15)
+    assert scores.pairs(i[:0], j[:0]).shape == (0,)
+    x_back, y_back = scores.background
+    for rows, stored in scores.stored_blocks():
+        assert stored.shape[0] <= 4
+        filled = np.multiply.outer(x_back[rows], y_back)
+        row = np.repeat(np.arange(stored.shape[0]), np.diff(stored.indptr))
+        filled[row, stored.indices] = stored.data
+        n_kept = np.diff(stored.indptr)
+        floor = getattr(scores, "floor", np.full(23, -np.inf))[rows]
+        is_stored = np.zeros(filled.shape, dtype=bool)
+        is_stored[row, stored.indices] = True
+        np.testing.assert_allclose(filled[is_stored], dense[rows][is_stored], atol=1e-15)
+        for i, (full, bound) in enumerate(zip(dense[rows], floor, strict=True)):
+            if np.isneginf(bound):
+                np.testing.assert_allclose(filled[i], full, atol=1e-15)
+            else:
+                assert n_kept[i] <= 3
+                back = x_back[rows][i] * y_back
+                left_out = full[~is_stored[i]]
+                assert (left_out <= np.maximum(bound, back[~is_stored[i]])).all()
+    price = rng.random(17)
+    hidden = scores.hidden_bounds(price)
+    for rows, stored in scores.stored_blocks():
+        full = dense[rows] - price
+        row = np.repeat(np.arange(stored.shape[0]), np.diff(stored.indptr))
+        full[row, stored.indices] = -np.inf
+        assert (full.max(axis=1) <= hidden[rows] + 1e-12).all()
+    i, j = np.array([3, 20, 7]), np.array([16, 0])
+    selected = scores.select(i, j)
+    assert selected.shape == (3, 2)
+    np.testing.assert_allclose(selected.rows(0, 3), dense[np.ix_(i, j)], atol=1e-15)
+    np.testing.assert_allclose(_dense(scores.T), dense.T, atol=1e-15)
+
+
+def test_cosines_of_directions():
+    rng = np.random.default_rng(2)
+    x, y = rng.standard_normal((5, 3)), rng.standard_normal((4, 3))
+    x[2] = 0
+    norms = np.linalg.norm(x, axis=1)[:, None] * np.linalg.norm(y, axis=1)
+    expected = np.divide(x @ y.T, norms, out=np.zeros((5, 4)), where=norms > 0)
+    scores = direction_affinity(x, y)
+    assert isinstance(scores, DirectionAffinity)
+    np.testing.assert_allclose(_dense(scores), expected, atol=1e-15)
+
+
+finite = st.floats(-5, 5)
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(finite, finite), min_size=1, max_size=30), st.lists(finite))
+def test_upper_envelope_is_the_largest_line(lines, at):
+    slopes, intercepts = np.array(lines).T
+    at = np.array(at, dtype=float)
+    expected = (slopes[:, None] * at + intercepts[:, None]).max(axis=0)
+    found = upper_envelope(slopes, intercepts, at)
+    np.testing.assert_allclose(found, expected, atol=1e-12)
 
 
 @pytest.mark.parametrize("value", [0.1, 1.0, 1e-8, 1e8])
@@ -148,8 +238,8 @@ def test_a_latent_that_does_not_vary_has_no_correlation(value, dtype):
     codes = as_codes(z)
     assert Marginals.from_codes(codes).spread()[0] == 0
     assert _scores(z, z)[0].tolist() == [0, 0]
-    assert is_alive(codes, "correlation", 10).tolist() == [False, True]
-    assert is_alive(codes, "cosine", 10).tolist() == [True, True]
+    assert is_alive(Marginals.from_codes(codes), "correlation", 10).tolist() == [False, True]
+    assert is_alive(Marginals.from_codes(codes), "cosine", 10).tolist() == [True, True]
 
 
 def test_alive_latents_fire_often_enough():
@@ -157,7 +247,7 @@ def test_alive_latents_fire_often_enough():
     z[:, 0] = 0
     fires = (z > 0).sum(axis=0)
     for min_fires in (1, 2, 5):
-        alive = is_alive(as_codes(z), "cosine", min_fires)
+        alive = is_alive(Marginals.from_codes(as_codes(z)), "cosine", min_fires)
         np.testing.assert_array_equal(alive, fires >= min_fires)
 
 

@@ -121,7 +121,7 @@ def test_matching_has_the_largest_sum_of_correlations(container, dtype, shape):
     st.booleans(),
 )
 def test_degenerate_latents_are_left_out_and_the_rest_is_optimal(
-    seed, shape, density, min_fires, priced
+    seed, shape, density, min_fires, poor_core
 ):
     n_samples, n_x, n_y = shape
     rng = np.random.default_rng(seed)
@@ -131,9 +131,9 @@ def test_degenerate_latents_are_left_out_and_the_rest_is_optimal(
     x[:, -1] = x[:, 0]
     with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
         warnings.simplefilter("ignore", UserWarning)
-        patch.setattr("skxsae._assignment.DENSE_CELLS", 0 if priced else 2**22)
-        if priced:
-            patch.setattr("skxsae._assignment.FIRST_CANDIDATES", 1)
+        if poor_core:
+            patch.setattr("skxsae._assignment.N_PARTNERS", 2)
+            patch.setattr("skxsae._assignment.MORE_CANDIDATES", 2)
             patch.setattr("skxsae._assignment.MAX_DENSE_CELLS", 0)
         matcher = _fit(sparse.csr_array(x), y, min_fires=min_fires)
     _assert_consistent(matcher, x, y, min_fires)

@@ -61,7 +61,8 @@ METHODS = list(public_methods())
 
 
 def test_the_walk_finds_what_is_public():
-    assert {"skxsae", "skxsae.datasets", "skxsae.metrics"} <= set(public_modules())
+    packages = {"skxsae.datasets", "skxsae.inspection", "skxsae.metrics"}
+    assert {"skxsae", *packages} <= set(public_modules())
     assert "skxsae.TopKSAE" in OBJECTS
     assert "skxsae.metrics.recall_at_k_score" in OBJECTS
     assert {"skxsae.TopKSAE.fit", "skxsae.TopKSAE.inverse_transform"} <= set(METHODS)

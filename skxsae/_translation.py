@@ -1,0 +1,191 @@
+"""Codes of one view in the latents of the other, through all that fires together."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from scipy import sparse
+from scipy.sparse.linalg import LinearOperator, eigsh, svds
+
+from skxsae._activations import topk
+from skxsae._affinity import METRICS
+from skxsae._coactivation import Marginals
+from skxsae._encoding import csr_from_blocks
+from skxsae._validation import resolve_device
+from skxsae._views import as_tensor, row_blocks
+
+# up to this many latents per component all components are computed at once
+DENSE_RATIO = 4
+# length of the translated part of a code to that of the code itself. The cosine of two
+# codes is the similarity through all pairs as this grows; at 4 little is missing
+_LENGTH_RATIO = 4.0
+# translated latents to active latents
+_ACTIVE_RATIO = 5
+_SAMPLE = 4096
+
+
+@dataclass(frozen=True)
+class Translation:
+    """A map of low rank, of which each sample keeps the largest positive entries.
+
+    A code ``z`` becomes the `n_active` largest of ``weight * (z @ source) @ target.T``.
+    """
+
+    source: np.ndarray  # (n_latents of the view itself, rank)
+    target: np.ndarray  # (n_latents of the other view, rank)
+    n_active: int
+    weight: float
+
+    def __call__(self, codes, device="cpu"):
+        """Translated codes of a csr_array, as a csr_array."""
+        shape = (codes.shape[0], len(self.target))
+        return csr_from_blocks(self._blocks(codes, resolve_device(device)), shape)
+
+    def _blocks(self, codes, device):
+        """Values and numbers of the translated latents of blocks of rows."""
+        target = as_tensor(self.target.astype(codes.dtype)).to(device)
+        source = self.weight * self.source.astype(codes.dtype)
+        n_active = min(self.n_active, len(target))
+        for rows in row_blocks(codes, width=len(target)):
+            reduced = torch.from_numpy(codes[rows] @ source)
+            yield topk(reduced.to(device) @ target.T, n_active)
+
+    def pairs(self, latents, others):
+        """Weight of each of the given latents for each of the given other ones."""
+        return self.weight * self.source[latents] @ self.target[others].T
+
+    def placed(self, columns, other_columns, width):
+        """The same between codes of `width` columns, of which these are the latents."""
+        return replace(
+            self,
+            source=_placed_rows(self.source, columns, width),
+            target=_placed_rows(self.target, other_columns, width),
+        )
+
+
+def _placed_rows(rows, places, n_rows):
+    """Rows at their places among rows of zeros."""
+    placed = np.zeros((n_rows, rows.shape[1]), dtype=rows.dtype)
+    placed[places] = rows
+    return placed
+
+
+def fit_translations(X, y, *, min_fires, shrinkage, rank, n_active, random_state):
+    """Translations of the codes X into latents of y, and of y into those of X.
+
+    With ``R_x`` and ``R_y`` the correlations of latents within each view, shrunk
+    towards the identity, and ``C`` those between the views, both go through the `rank`
+    largest components of ``R_x**-0.5 @ C @ R_y**-0.5``. A latent enters over the root
+    of its standard deviation.
+    """
+    views = [_Standardised(codes, min_fires) for codes in (X, y)]
+    rng = np.random.default_rng(random_state.randint(2**31 - 1))
+    x_root, y_root = (_inverse_root(view, shrinkage, rank, rng) for view in views)
+    between = x_root @ correlations(*views) @ y_root
+    left, strength, right = _largest_components(between, rank, rng)
+    left, right = left * np.sqrt(strength), right * np.sqrt(strength)
+    return (
+        _scaled(X, views[0], left, right, n_active),
+        _scaled(y, views[1], right, left, n_active),
+    )
+
+
+class _Standardised:
+    """Codes of one view with what makes their columns mean 0 and length 1."""
+
+    def __init__(self, codes, min_fires):
+        self.codes = codes.astype(np.float64)
+        self.transposed = sparse.csr_array(self.codes.T)
+        marginals = Marginals.from_codes(codes)
+        alive = marginals.fires >= min_fires
+        scale, shift = METRICS["correlation"][0](marginals)
+        self.scale, self.shift = (np.where(alive, part, 0) for part in (scale, shift))
+        self.n_alive = np.count_nonzero(self.scale)
+
+    def deviations(self):
+        """Standard deviation of each latent, 0 for one that is left out."""
+        spread = np.zeros_like(self.scale)
+        np.divide(1, self.scale, out=spread, where=self.scale > 0)
+        return spread / np.sqrt(self.codes.shape[0])
+
+
+def correlations(x, y):
+    """Correlations of all latents of two standardised views, as an operator."""
+
+    def product(a, b):
+        def matmat(V):
+            V = V.reshape(len(b.scale), -1)
+            cross = a.transposed @ (b.codes @ (b.scale[:, None] * V))
+            return a.scale[:, None] * cross - np.outer(a.shift, b.shift @ V)
+
+        return matmat
+
+    forward, backward = product(x, y), product(y, x)
+    return LinearOperator(
+        (len(x.scale), len(y.scale)),
+        matvec=lambda v: forward(v).ravel(),
+        rmatvec=lambda v: backward(v).ravel(),
+        matmat=forward,
+        rmatmat=backward,
+        dtype=np.float64,
+    )
+
+
+def _inverse_root(view, shrinkage, rank, rng):
+    """Inverse root of the shrunk correlations within a view, as an operator.
+
+    Directions behind the `rank` largest count as equally strong.
+    """
+    values, vectors = _largest_eigenpairs(correlations(view, view), rank, rng)
+    n_rest = max(view.n_alive - len(values), 1)
+    rest = max(view.n_alive - values.sum(), 0.0) / n_rest
+    of_rest = ((1 - shrinkage) * rest + shrinkage) ** -0.5
+    more = ((1 - shrinkage) * values + shrinkage) ** -0.5 - of_rest
+
+    def matmat(V):
+        V = V.reshape(len(vectors), -1)
+        return of_rest * V + vectors @ (more[:, None] * (vectors.T @ V))
+
+    def matvec(v):
+        return matmat(v).ravel()
+
+    options = {"matvec": matvec, "rmatvec": matvec, "matmat": matmat, "rmatmat": matmat}
+    return LinearOperator((len(vectors),) * 2, dtype=np.float64, **options)
+
+
+def _largest_eigenpairs(operator, rank, rng):
+    """The `rank` largest eigenvalues of a symmetric operator, and their vectors."""
+    n = operator.shape[0]
+    if n <= DENSE_RATIO * rank:
+        values, vectors = np.linalg.eigh(operator @ np.eye(n))
+        values, vectors = values[-rank:], vectors[:, -rank:]
+    else:
+        values, vectors = eigsh(operator, rank, v0=rng.standard_normal(n))
+    return np.maximum(values, 0.0), vectors
+
+
+def _largest_components(operator, rank, rng):
+    """The `rank` largest singular values of an operator, and vectors as columns."""
+    n = min(operator.shape)
+    if n <= DENSE_RATIO * rank:
+        dense = operator @ np.eye(operator.shape[1])
+        left, values, right = np.linalg.svd(dense, full_matrices=False)
+    else:
+        left, values, right = svds(operator, rank, v0=rng.standard_normal(n))
+    return left[:, :rank], values[:rank], right[:rank].T
+
+
+def _scaled(codes, view, own, other, n_active):
+    """A translation whose length is in a fixed ratio to that of the training codes."""
+    spread = np.sqrt(view.deviations())[:, None]
+    source = np.divide(own, spread, out=np.zeros_like(own), where=spread > 0)
+    if n_active == "auto":
+        n_active = max(1, round(_ACTIVE_RATIO * codes.nnz / codes.shape[0]))
+    parts = (source.astype(codes.dtype), other.astype(codes.dtype))
+    sample = codes[:: -(-codes.shape[0] // _SAMPLE)]
+    lengths = [
+        np.sqrt(np.square(part.data).sum() / part.shape[0])
+        for part in (sample, Translation(*parts, n_active, 1.0)(sample))
+    ]
+    weight = _LENGTH_RATIO * lengths[0] / lengths[1] if lengths[1] > 0 else 0.0
+    return Translation(*parts, n_active, float(weight))
