@@ -5,6 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -25,8 +26,25 @@ class _Affinity:
     """Scores of all pairs of latents, made for blocks of x latents when needed.
 
     Most pairs never fire together. Their scores are the background, the product of one
-    number for either latent, which needs no storage.
+    number for either latent, which needs no storage. The others are stored, or only
+    those above a floor of each x latent.
     """
+
+    floor: Any
+
+    @property
+    def shape(self) -> Any:
+        """Numbers of latents of x and of y."""
+        raise NotImplementedError
+
+    @property
+    def background(self) -> Any:
+        """Factors of x and of y of the scores of pairs that never fire together."""
+        raise NotImplementedError
+
+    def stored_rows(self, start, stop):
+        """CSR scores of the x latents start to stop that are stored."""
+        raise NotImplementedError
 
     def hidden_bounds(self, y_price):
         """For each x latent a bound of its scores, less prices, that are not stored."""
@@ -152,7 +170,8 @@ class Affinity(_Affinity):
             parts = list(threads.map(largest, self.row_slices(STORED_CELLS)))
         blocks, floors = zip(*parts, strict=True)
         scores = _joined(blocks, self.shape)
-        return StoredAffinity(scores, *self.background, np.concatenate(floors), self)
+        x_back, y_back = self.background
+        return StoredAffinity(scores, x_back, y_back, np.concatenate(floors), self)
 
 
 def _largest_of_rows(scores, n_kept):
@@ -180,7 +199,7 @@ class StoredAffinity(_Affinity):
     x_back: np.ndarray
     y_back: np.ndarray
     floor: np.ndarray  # (n_latents_x,), -inf where nothing is left out
-    exact: Affinity | None = None  # what the left-out scores are computed by
+    exact: Any = None  # the `Affinity` that computes what is left out
 
     @property
     def shape(self):
@@ -351,8 +370,9 @@ def affinity(coactivation, metric):
     scores = Affinity(cross, x_scale, y_scale, x_shift, y_shift, combine)
     if isinstance(cross, Product):
         return scores.stored()
+    x_back, y_back = scores.background
     nothing_left_out = np.full(cross.shape[0], -np.inf)
-    return StoredAffinity(scores.scored(cross), *scores.background, nothing_left_out)
+    return StoredAffinity(scores.scored(cross), x_back, y_back, nothing_left_out)
 
 
 def is_alive(marginals, metric, min_fires):

@@ -21,7 +21,7 @@ MAX_DENSE_CELLS = 2**26
 SORTED_CELLS = 2**22
 # best partners that are known of each latent, and pairs that may join a core at once
 N_PARTNERS = 32
-MORE_CANDIDATES = 256
+MORE_CANDIDATES = 128
 # a score that is better by less than this is rounding
 TOLERANCE = 1e-12
 
@@ -44,24 +44,23 @@ def best_partners(affinity, n_partners=N_PARTNERS):
     latents = np.full((n_x, n_partners), -1, dtype=np.intp)
     scores = np.full((n_x, n_partners), -np.inf)
     for rows, stored in affinity.stored_blocks():
-        for i, (start, stop) in enumerate(
-            zip(stored.indptr, stored.indptr[1:], strict=False), rows.start
-        ):
-            data = stored.data[start:stop]
+        for i in range(rows.start, rows.stop):
+            entries = slice(*stored.indptr[i - rows.start : i - rows.start + 2])
+            data = stored.data[entries]
             top = _largest(data, n_partners)
-            latents[i, : len(top)] = stored.indices[start:stop][top]
+            latents[i, : len(top)] = stored.indices[entries][top]
             scores[i, : len(top)] = data[top]
     behind = affinity.hidden_bounds(np.zeros(n_y)) > scores[:, 1]
-    for i in np.flatnonzero(behind):
-        dense = affinity.rows(i, i + 1)[0]
+    for x in np.flatnonzero(behind):
+        dense = affinity.rows(x, x + 1)[0]
         top = _largest(dense, n_partners)
-        latents[i, : len(top)], scores[i, : len(top)] = top, dense[top]
+        latents[x, : len(top)], scores[x, : len(top)] = top, dense[top]
     return Partners(latents, scores)
 
 
 def _largest(data, n):
     """Positions of the n largest entries, largest first and of equal ones the first."""
-    if len(data) > 4 * n:
+    if len(data) > 4 * n > 0:
         bound = np.partition(data, len(data) - n)[len(data) - n]
         kept = np.flatnonzero(data >= bound)
         return kept[np.argsort(-data[kept], kind="stable")[:n]]
@@ -88,7 +87,7 @@ def hungarian(affinity, x_partners, y_partners):
         more, excess = _underpriced(affinity, x_price, y_price)
         if more is None:
             break
-        core = core + more
+        core = core.maximum(more)  # the costs of pairs in both are equal
         if CORE_SHARE * n_x * n_y < core.nnz and n_x * n_y <= MAX_DENSE_CELLS:
             return *_dense_hungarian(affinity), 0.0
     x_latents = np.arange(n_x)
@@ -97,7 +96,7 @@ def hungarian(affinity, x_partners, y_partners):
 
 
 def _dense_hungarian(affinity):
-    """The exact matching by SciPy's dense solver, for no more latents of x than of y."""
+    """The exact matching by SciPy's dense solver, x being the smaller side."""
     cost = np.empty(affinity.shape)
     for rows, scores in affinity.blocks():
         np.negative(scores, out=cost[rows])
@@ -122,8 +121,7 @@ def _first_core(affinity, x_partners, y_partners, match):
         other = partners.latents[own, place]
         x, y = (other, own) if swap else (own, other)
         cells.append((x, y, partners.scores[own, place]))
-    cells = map(np.concatenate, zip(*cells, strict=True))
-    return _core_of_cells(*cells, affinity.shape)
+    return _core_of_cells(cells, affinity.shape)
 
 
 def _match_core(graph, known):
@@ -143,8 +141,12 @@ def _match_core(graph, known):
     return min_weight_full_bipartite_matching(graph)[1]
 
 
-def _core_of_cells(x_latents, y_latents, scores, shape):
-    """CSR array of costs 2 - score, never 0 as SciPy takes a 0 for a missing pair."""
+def _core_of_cells(cells, shape):
+    """Costs 2 - score of pairs, from a list of their x and y latents and scores.
+
+    They are never 0, as SciPy takes a 0 for a missing pair.
+    """
+    x_latents, y_latents, scores = map(np.concatenate, zip(*cells, strict=True))
     cells, first = np.unique(x_latents * shape[1] + y_latents, return_index=True)
     costs = 2.0 - scores[first]
     return sparse.csr_array((costs, np.divmod(cells, shape[1])), shape=shape)
@@ -213,7 +215,7 @@ def _underpriced(affinity, x_price, y_price):
     The sum is that of all x latents where there are none but for rounding.
     """
     hidden = affinity.hidden_bounds(y_price) - x_price
-    cells, total = [], 0.0
+    cells, unseen, total = [], [], 0.0
     for rows, stored in affinity.stored_blocks():
         of_row = np.repeat(x_price[rows], np.diff(stored.indptr))
         excess = stored.data - y_price[stored.indices] - of_row
@@ -224,32 +226,26 @@ def _underpriced(affinity, x_price, y_price):
             entries = slice(stored.indptr[i], stored.indptr[i + 1])
             columns, scores = stored.indices[entries], stored.data[entries]
             cells.append(_improving(rows.start + i, columns, scores, excess[entries]))
-    x_hidden = np.flatnonzero(hidden > TOLERANCE)
-    cells.append(_cheap_pairs(affinity, x_hidden, x_price, y_price))
-    found = np.concatenate([x for x, _, _ in cells])
-    for i in np.setdiff1d(x_hidden, found):
+        for i in np.flatnonzero((best <= TOLERANCE) & (hidden[rows] > TOLERANCE)):
+            unseen.append(rows.start + i)
+    for i in unseen:
         scores = affinity.rows(i, i + 1)[0]
         excess = scores - y_price - x_price[i]
         total += max(excess.max(), 0.0)
         cells.append(_improving(i, np.arange(len(scores)), scores, excess))
-    cells = [np.concatenate(part) for part in zip(*cells, strict=True)]
-    return _core_of_cells(*cells, affinity.shape) if len(cells[0]) else None, total
+    if sum(len(x_latents) for x_latents, _, _ in cells) == 0:
+        return None, total
+    return _core_of_cells(cells, affinity.shape), total
 
 
 def _improving(x_latent, y_latents, scores, excess):
-    """The pairs of an x latent that are worth the most more than they cost."""
-    top = _largest(excess, MORE_CANDIDATES)
-    top = top[excess[top] > TOLERANCE]
+    """The best pairs of an x latent at these prices, if any is worth more than these.
+
+    Those that are worth less join too: prices change, and fewer rounds are needed.
+    """
+    n = MORE_CANDIDATES if excess.max() > TOLERANCE else 0
+    top = _largest(excess, n)
     return np.full(len(top), x_latent), y_latents[top], scores[top]
-
-
-def _cheap_pairs(affinity, x_latents, x_price, y_price):
-    """Pairs with the cheapest y latents that are worth more than they cost."""
-    cheapest = np.argsort(y_price)[:N_PARTNERS]
-    x, y = np.repeat(x_latents, len(cheapest)), np.tile(cheapest, len(x_latents))
-    scores = affinity.pairs(x, y)
-    more = scores - y_price[y] - x_price[x] > TOLERANCE
-    return x[more], y[more], scores[more]
 
 
 def _row_maxima(data, indptr):

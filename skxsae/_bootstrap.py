@@ -26,8 +26,8 @@ def score_intervals(X, y, groups, metric, n_resamples, random_state, level=0.95)
         drawn = random_state.multinomial(len(sizes), chances, rows.stop - rows.start)
         resampled = [np.asarray(drawn @ part) for part in sums]
         for i, n_samples in enumerate(drawn @ sizes):
-            row = [part[i] for part in resampled]
-            samples[rows.start + i] = _scores(n_samples, *row, metric)
+            sums_i = [part[i] for part in resampled]
+            samples[rows.start + i] = _scores(n_samples, sums_i, metric)
     tail = 50 * (1 - level)
     return np.percentile(samples, [tail, 100 - tail], axis=0).T
 
@@ -39,8 +39,9 @@ def _group_sums(codes, groups):
     return sparse.csr_array((ones, (groups, np.arange(len(groups)))), shape) @ codes
 
 
-def _scores(n_samples, x_total, x_square, y_total, y_square, cross, metric):
+def _scores(n_samples, sums, metric):
     """Scores from the sums of each match."""
+    x_total, x_square, y_total, y_square, cross = sums
     terms, combine = METRICS[metric]
     # codes that are 0 or 1 where firings are counted, so that totals are firings
     x_scale, x_shift = terms(Marginals(n_samples, x_total, x_total, x_square))

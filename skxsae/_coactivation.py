@@ -5,9 +5,11 @@ from functools import cached_property
 
 import numpy as np
 from scipy import sparse
+from sklearn.utils import gen_batches
 
 # latents of x whose products fit the cache
 ROWS_OF_PRODUCT = 256
+PAIRS_AT_ONCE = 4096
 
 
 def as_codes(Z):
@@ -93,9 +95,12 @@ class Product:
 
     def pairs(self, x_latents, y_latents):
         """Entries of the given pairs."""
-        other = sparse.csr_array(self.y.T)[y_latents]
-        products = self._by_latent[x_latents].multiply(other)
-        return np.asarray(products.sum(axis=1)).ravel()
+        other = sparse.csr_array(self.y.T)
+        entries = np.empty(len(x_latents))
+        for rows in gen_batches(len(entries), PAIRS_AT_ONCE):
+            products = self._by_latent[x_latents[rows]] * other[y_latents[rows]]
+            entries[rows] = np.asarray(products.sum(axis=1)).ravel()
+        return entries
 
     def select(self, x_latents, y_latents):
         """The product of the given latents only."""
@@ -103,7 +108,7 @@ class Product:
 
     def stored(self):
         """All rows as one csr_array, computed in blocks that fit the cache."""
-        n_x, n_y = self.shape
+        n_x = self.shape[0]
         starts = range(0, max(n_x, 1), ROWS_OF_PRODUCT)
         blocks = [self[start : start + ROWS_OF_PRODUCT] for start in starts]
         return sparse.vstack(blocks, format="csr") if n_x else blocks[0]

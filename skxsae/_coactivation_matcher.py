@@ -419,7 +419,7 @@ class CoactivationMatcher(
             for codes in (X, y)
         ]
         scores = direction_affinity(*directions).select(*alive)
-        return self._matches_of_scores(scores, *alive, with_margins=True)
+        return self._matches_of_scores(scores, alive[0], alive[1], with_margins=True)
 
     def _alive(self, marginals):
         """Latents that fire often enough and on which the metric is defined."""
@@ -428,7 +428,8 @@ class CoactivationMatcher(
     def _matches_of_scores(self, scores, x_alive, y_alive, with_margins):
         """Matches between latents by their scores, numbered as among all latents."""
         if 0 in scores.shape:
-            return Matches(*np.empty((2, 0), dtype=np.intp), *np.empty((2, 0)), 0.0)
+            nothing, no_score = np.empty(0, dtype=np.intp), np.empty(0)
+            return Matches(nothing, nothing, no_score, no_score, 0.0)
         assignment = "hungarian" if self.assignment == "soft" else self.assignment
         partners = best_partners(scores), best_partners(scores.T)
         x, y, gap = ASSIGNMENTS[assignment](scores, *partners)
@@ -628,9 +629,7 @@ class CoactivationMatcher(
                 f"fitted to a reference of {len(self.matching_)} latents."
             )
         if self._is_soft():
-            return self._beside(
-                y, self.reference_translation_, translated_first=False
-            )
+            return self._beside(y, self.reference_translation_, translated_first=False)
         return y
 
     def _is_soft(self):
@@ -672,8 +671,13 @@ class Matches:
     def above(self, min_score):
         """The matches that score no lower."""
         kept = ~(self.scores < min_score)
-        parts = (self.x_latents, self.y_latents, self.scores, self.margins)
-        return Matches(*(part[kept] for part in parts), self.gap)
+        return Matches(
+            self.x_latents[kept],
+            self.y_latents[kept],
+            self.scores[kept],
+            self.margins[kept],
+            self.gap,
+        )
 
 
 def _margins(scores, matched, partners):

@@ -77,10 +77,11 @@ class NullMatches:
         if n_matches == 0 or self.n_null == 0:
             return FalseMatchShare(np.nan, np.nan, np.nan, int(n_matches))
         per_count = self.chance / self.n_null
-        # a count of chance, of which n_null were seen in self.n_null tries: gamma-Poisson
+        # a count of chance, known from n_null in self.n_null tries: gamma-Poisson
         counts = nbinom(n_null + 0.5, 1 / (1 + per_count)).ppf([0.025, 0.975])
         shares = np.minimum(np.append(n_null * per_count, counts) / n_matches, 1.0)
-        return FalseMatchShare(*shares.tolist(), int(n_matches))
+        expected, low, high = shares.tolist()
+        return FalseMatchShare(expected, low, high, int(n_matches))
 
     def lowest_share(self, scores):
         """Lowest expected share at which each score is kept."""

@@ -105,9 +105,7 @@ def test_hungarian_finds_the_best_of_all_matchings(solver, shape):
     st.sampled_from([0.0, 0.3, -0.3, 0.99]),
     st.booleans(),
 )
-def test_hungarian_is_optimal_and_proves_it(
-    seed, n_x, n_y, density, shift, absolute
-):
+def test_hungarian_is_optimal_and_proves_it(seed, n_x, n_y, density, shift, absolute):
     scores = _random(seed, n_x, n_y, density, shift, absolute)
     with pytest.MonkeyPatch.context() as patch:
         _make_cores_small(patch)

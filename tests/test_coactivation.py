@@ -183,7 +183,9 @@ def test_blocks_pairs_and_selections_agree(metric, make, monkeypatch):
         floor = getattr(scores, "floor", np.full(23, -np.inf))[rows]
         is_stored = np.zeros(filled.shape, dtype=bool)
         is_stored[row, stored.indices] = True
-        np.testing.assert_allclose(filled[is_stored], dense[rows][is_stored], atol=1e-15)
+        np.testing.assert_allclose(
+            filled[is_stored], dense[rows][is_stored], atol=1e-15
+        )
         for i, (full, bound) in enumerate(zip(dense[rows], floor, strict=True)):
             if np.isneginf(bound):
                 np.testing.assert_allclose(filled[i], full, atol=1e-15)
@@ -238,7 +240,10 @@ def test_a_latent_that_does_not_vary_has_no_correlation(value, dtype):
     codes = as_codes(z)
     assert Marginals.from_codes(codes).spread()[0] == 0
     assert _scores(z, z)[0].tolist() == [0, 0]
-    assert is_alive(Marginals.from_codes(codes), "correlation", 10).tolist() == [False, True]
+    assert is_alive(Marginals.from_codes(codes), "correlation", 10).tolist() == [
+        False,
+        True,
+    ]
     assert is_alive(Marginals.from_codes(codes), "cosine", 10).tolist() == [True, True]
 
 

@@ -17,8 +17,9 @@ from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import make_pipeline
 
+from skxsae._coactivation import Coactivation
 from skxsae._coactivation_matcher import CoactivationMatcher
-from skxsae._noise_floor import repaired_rows
+from skxsae._noise_floor import NullMatches, repaired_rows
 
 CONTAINERS = [np.asarray, sparse.csr_array, sparse.csr_matrix]
 
@@ -50,11 +51,15 @@ def _fit(x, y, **options):
 def _reference(x, y, min_fires, metric="correlation"):
     """Living latents of both views and the scores of all their pairs."""
     x, y = x.astype(np.float64), y.astype(np.float64)
-    varies = metric == "cosine"
+    varies = metric in ("cosine", "jaccard")
     x_alive = ((x != 0).sum(axis=0) >= min_fires) & (varies | (np.ptp(x, axis=0) > 0))
     y_alive = ((y != 0).sum(axis=0) >= min_fires) & (varies | (np.ptp(y, axis=0) > 0))
     x_alive, y_alive = np.flatnonzero(x_alive), np.flatnonzero(y_alive)
     u, v = x[:, x_alive], y[:, y_alive]
+    if metric == "jaccard":
+        u, v = (u != 0).astype(float), (v != 0).astype(float)
+        both = u.T @ v
+        return x_alive, y_alive, both / (u.sum(axis=0)[:, None] + v.sum(axis=0) - both)
     if metric != "cosine":
         u, v = u - u.mean(axis=0), v - v.mean(axis=0)
     scores = (u / np.linalg.norm(u, axis=0)).T @ (v / np.linalg.norm(v, axis=0))
@@ -141,7 +146,9 @@ def test_degenerate_latents_are_left_out_and_the_rest_is_optimal(
     np.testing.assert_allclose(found, _optimum(x, y, min_fires).sum(), atol=1e-8)
 
 
-@pytest.mark.parametrize("metric", ["correlation", "absolute_correlation", "cosine"])
+@pytest.mark.parametrize(
+    "metric", ["correlation", "absolute_correlation", "cosine", "jaccard"]
+)
 @pytest.mark.parametrize("assignment", ["hungarian", "greedy", "mutual_nearest"])
 def test_every_metric_with_every_assignment(metric, assignment):
     x, y = _views(3)
@@ -149,6 +156,8 @@ def test_every_metric_with_every_assignment(metric, assignment):
     matcher = _fit(x, y, metric=metric, assignment=assignment)
     _assert_consistent(matcher, x, y, metric=metric)
     found = matcher.scores_[matcher.matching_ >= 0]
+    assert np.isnan(matcher.gap_) == (assignment != "hungarian")
+    assert not abs(matcher.gap_) > 1e-10
     if assignment == "hungarian":
         np.testing.assert_allclose(np.sort(found), _optimum(x, y, 1, metric))
     elif assignment == "greedy":
@@ -407,6 +416,11 @@ def test_wrong_arguments_say_so():
         {"min_fires": 0},
         {"noise_quantile": 1.5},
         {"n_null": -1},
+        {"min_score": "high"},
+        {"n_bootstrap": -1},
+        {"n_translated": 0},
+        {"shrinkage": 0},
+        {"rank": 0},
     ):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             CoactivationMatcher(**wrong).fit(x, y)
@@ -476,6 +490,205 @@ def test_groups_are_routed_to_fit():
         pipeline = make_pipeline(_Encoder(), matcher).fit(x, y, groups=groups)
     assert pipeline[-1].noise_floor_ == direct.noise_floor_
     assert _fit(x, y, n_null=1, random_state=0).noise_floor_ != direct.noise_floor_
+
+
+def _directions(seed, n_x=12, n_y=15):
+    rng = np.random.default_rng(seed)
+    return rng.standard_normal((n_x, 6)), rng.standard_normal((n_y, 6))
+
+
+@pytest.mark.parametrize("assignment", ["hungarian", "greedy", "mutual_nearest"])
+def test_matching_by_directions(assignment):
+    x, y = _views(30)
+    x[:, 4] = 0
+    directions = _directions(30)
+    matcher = CoactivationMatcher(metric="decoder_cosine", assignment=assignment)
+    matcher.set_params(min_fires=1).fit(x, y, directions=directions)
+    u, v = (d / np.linalg.norm(d, axis=1, keepdims=True) for d in directions)
+    cosines = u @ v.T
+    matched = np.flatnonzero(matcher.matching_ >= 0)
+    latents = matcher.matching_[matched]
+    assert 4 not in latents
+    np.testing.assert_allclose(matcher.scores_[matched], cosines[latents, matched])
+    if assignment == "hungarian":
+        alive = np.delete(cosines, 4, axis=0)
+        best = linear_sum_assignment(alive, maximize=True)
+        np.testing.assert_allclose(matcher.scores_[matched].sum(), alive[best].sum())
+        assert abs(matcher.gap_) < 1e-10
+    assert np.isnan(matcher.noise_floor_)
+
+
+def test_directions_must_be_there_and_fit():
+    x, y = _views(31)
+    matcher = CoactivationMatcher(metric="decoder_cosine")
+    u, v = _directions(31)
+    with pytest.raises(ValueError, match="requires directions: pass the decoder"):
+        matcher.fit(x, y)
+    with pytest.raises(ValueError, match="11 and 15 rows, but X has 12 latents"):
+        matcher.fit(x, y, directions=(u[1:], v))
+    with pytest.raises(ValueError, match="6 and 5 wide, but only those of one space"):
+        matcher.fit(x, y, directions=(u, v[:, 1:]))
+    with pytest.raises(ValueError, match="n_bootstrap must be 0"):
+        matcher.set_params(n_bootstrap=3).fit(x, y, directions=(u, v))
+
+
+@pytest.mark.parametrize("metric", ["correlation", "cosine"])
+def test_sums_match_like_the_codes_they_are_of(metric):
+    x, y = _views(32)
+    direct = _fit(x, y, metric=metric)
+    parts = [Coactivation.from_codes(x[rows], y[rows]) for rows in _thirds(300)]
+    matcher = CoactivationMatcher(metric=metric, min_fires=1)
+    matcher.fit_coactivation(parts[0] + parts[1] + parts[2])
+    for name in ("matching_", "mutual_", "unmatched_"):
+        np.testing.assert_array_equal(getattr(matcher, name), getattr(direct, name))
+    for name in ("scores_", "margins_"):
+        ours, theirs = getattr(matcher, name), getattr(direct, name)
+        np.testing.assert_allclose(ours, theirs, atol=1e-12)
+    np.testing.assert_array_equal(matcher.transform(x), direct.transform(x))
+    assert np.isnan(matcher.noise_floor_)
+
+
+def _thirds(n):
+    return [slice(i, i + n // 3) for i in range(0, n, n // 3)]
+
+
+def test_sums_of_broken_pairs_give_the_noise_floor():
+    x, y = _views(33)
+    sums = Coactivation.from_codes(x, y)
+    rng = np.random.RandomState(0)
+    null = [Coactivation.from_codes(x, y[repaired_rows(np.arange(300), rng)])]
+    matcher = CoactivationMatcher(min_fires=1, noise_quantile=0.5)
+    matcher.fit_coactivation(sums, null)
+    direct = CoactivationMatcher(
+        min_fires=1, noise_quantile=0.5, n_null=1, random_state=0
+    ).fit(x, y)
+    np.testing.assert_allclose(matcher.noise_floor_, direct.noise_floor_, rtol=1e-12)
+    np.testing.assert_array_equal(matcher.above_noise_, direct.above_noise_)
+
+
+@pytest.mark.parametrize(
+    "needs_codes",
+    [{"assignment": "soft"}, {"metric": "decoder_cosine"}, {"n_bootstrap": 5}],
+)
+def test_sums_cannot_give_everything(needs_codes):
+    sums = Coactivation.from_codes(*_views(34))
+    matcher = CoactivationMatcher(**needs_codes)
+    with pytest.raises(ValueError, match="cannot be had from sums alone"):
+        matcher.fit_coactivation(sums)
+    assert not hasattr(matcher, "matching_")
+
+
+def test_matches_of_a_low_score_are_given_up():
+    x, y = _views(35)
+    full = _fit(x, y)
+    bound = np.median(full.scores_[full.matching_ >= 0])
+    matcher = _fit(x, y, min_score=bound)
+    kept = full.scores_ >= bound
+    np.testing.assert_array_equal(matcher.matching_, np.where(kept, full.matching_, -1))
+    np.testing.assert_array_equal(
+        matcher.unmatched_, np.setdiff1d(np.arange(12), full.matching_[kept])
+    )
+    assert (matcher.transform(x)[:, ~kept] == 0).all()
+    floor = _fit(x, y, n_null=3, random_state=0)
+    matcher = _fit(x, y, n_null=3, random_state=0, min_score="noise_floor")
+    kept = floor.scores_ >= floor.noise_floor_
+    assert 0 < kept.sum() < (floor.matching_ >= 0).sum()
+    np.testing.assert_array_equal(matcher.matching_ >= 0, kept)
+
+
+@pytest.mark.parametrize("metric", ["correlation", "cosine", "jaccard"])
+def test_bootstrap_resamples_groups(metric):
+    x, y = _views(36, n_samples=200)
+    groups = np.arange(200) // 4
+    matcher = _fit(x, y, metric=metric, n_bootstrap=300, groups=groups, random_state=0)
+    matched = np.flatnonzero(matcher.matching_ >= 0)
+    # the plain way: draw groups, stack their rows, score the matched columns
+    rng = np.random.default_rng(1)
+    samples = []
+    for _ in range(300):
+        drawn = rng.integers(50, size=50)
+        rows = (4 * drawn[:, None] + np.arange(4)).ravel()
+        u, v = x[rows][:, matcher.matching_[matched]], y[rows][:, matched]
+        if metric == "correlation":
+            u, v = u - u.mean(axis=0), v - v.mean(axis=0)
+        if metric == "jaccard":
+            u, v = (u != 0).astype(float), (v != 0).astype(float)
+            samples.append((u * v).sum(axis=0) / np.maximum(u, v).sum(axis=0))
+        else:
+            norms = np.linalg.norm(u, axis=0) * np.linalg.norm(v, axis=0)
+            samples.append((u * v).sum(axis=0) / norms)
+    expected = np.percentile(samples, [2.5, 97.5], axis=0).T
+    np.testing.assert_allclose(matcher.score_intervals_[matched], expected, atol=0.12)
+    widths = np.diff(matcher.score_intervals_[matched]).ravel()
+    np.testing.assert_allclose(widths, np.diff(expected).ravel(), rtol=0.5, atol=0.05)
+    low, high = matcher.score_intervals_[matched].T
+    assert (
+        (low <= matcher.scores_[matched]) & (matcher.scores_[matched] <= high)
+    ).all()
+    assert np.isnan(_fit(x, y).score_intervals_).all()
+
+
+def _planted(seed, n_samples=2000, n_shared=60, n_own=60):
+    """Views of which half the latents have a true partner, some of them a weak one."""
+    rng = np.random.default_rng(seed)
+    together = rng.random((n_samples, n_shared)) < 0.03
+    strength = rng.uniform(0.3, 0.95, size=n_shared)
+    views, orders = [], []
+    for _ in range(2):
+        seen = together & (rng.random(together.shape) < strength)
+        seen |= rng.random(together.shape) < 0.015
+        codes = np.hstack([seen, rng.random((n_samples, n_own)) < 0.03])
+        orders.append(rng.permutation(n_shared + n_own))
+        views.append((codes * rng.exponential(size=codes.shape))[:, orders[-1]])
+    place_in_x = np.argsort(orders[0])
+    truth = np.where(orders[1] < n_shared, place_in_x[orders[1]], -1)
+    return *map(sparse.csr_array, views), truth
+
+
+@pytest.mark.filterwarnings("ignore:Only")
+@pytest.mark.parametrize("share", [0.05, 0.2])
+def test_the_share_of_false_matches_is_as_expected(share):
+    realised, expected, inside = [], [], 0
+    for seed in range(20):
+        x, y, truth = _planted(seed)
+        matcher = CoactivationMatcher(random_state=seed).fit(x, y)
+        min_score = matcher.score_at_share(share)
+        estimate = matcher.false_match_share(min_score)
+        kept = matcher.scores_ >= min_score
+        assert estimate.n_matches == kept.sum() > 0
+        assert estimate.expected <= share
+        realised.append(np.mean(matcher.matching_[kept] != truth[kept]))
+        expected.append(estimate.expected)
+        inside += estimate.low <= realised[-1] <= estimate.high
+    assert inside >= 17  # 95 % intervals: 16 or less of 20 has a chance of 0.3 %
+    n_kept = 20 * kept.sum()
+    error = np.sqrt(share * (1 - share) / n_kept)
+    assert abs(np.mean(realised) - np.mean(expected)) < 4 * error
+
+
+def test_false_match_share_counts():
+    null = NullMatches(
+        scores=np.array([0.1, 0.2, 0.3, 0.9]),
+        null_scores=np.array([0.05, 0.15, 0.25, 0.25, 0.1, 0.22, 0.12, 0.11]),
+        n_null=2,
+    )
+    # the null's median is 0.135: half of it lies below, and a quarter of the matches
+    assert null.chance == 0.5
+    share = null.share(0.2)
+    assert share.n_matches == 3
+    np.testing.assert_allclose(share.expected, 0.5 * (3 / 2) / 3)
+    assert 0 <= share.low <= share.expected <= share.high <= 1
+    np.testing.assert_allclose(
+        null.lowest_share([0.1, 0.3, 0.9]), [0.5 * (7 / 2) / 4, 0, 0]
+    )
+    assert null.score_at(0.1) == 0.3
+    assert null.score_at(0.3) == 0.2
+    assert null.score_at(0.0) == 0.3
+    assert np.isnan(null.share(1.0).expected)
+    empty = NullMatches(np.array([0.5]), np.empty(0), 0)
+    assert np.isnan(empty.share(0.1).expected)
+    assert np.isnan(empty.score_at(0.1))
+    assert np.isnan(empty.lowest_share(np.array([0.5]))).all()
 
 
 @pytest.mark.slow

@@ -54,6 +54,8 @@ def _widened(X, y):
 def _estimators():
     """Every public estimator, with either kind of codes and either activation."""
     yield from (CoactivationMatcher(n_null=n_null) for n_null in ("auto", 0))
+    soft = CoactivationMatcher(assignment="soft")
+    yield soft
     for sparse_output in (True, False):
         options = {"max_iter": 2, "sparse_output": sparse_output}
         for activation in ("topk", "batch_topk"):
@@ -62,6 +64,7 @@ def _estimators():
             sae = TopKSAE(activation=activation, max_iter=2)
             yield LenientPostHocAlignedSAE(x_sae=sae, y_sae=sae, **options)
         yield PostHocAlignedSAE(**options)
+        yield PostHocAlignedSAE(matcher=soft, **options)
 
 
 def _identifier(estimator, check):

@@ -288,3 +288,110 @@ def test_same_seed_same_model():
     first, second = (clone(sae).fit(data.X, data.y) for _ in range(2))
     assert_array_equal(first.y_sae_.components_, second.y_sae_.components_)
     pd.testing.assert_frame_equal(first.matches_, second.matches_)
+
+
+SOFT = CoactivationMatcher(assignment="soft", n_translated=7)
+
+
+@pytest.mark.parametrize(("m_x", "m_y"), [(48, 32), (32, 48)])
+def test_soft_codes_hold_both_views_side_by_side(m_x, m_y):
+    data = make_pairs()
+    sae = fit_small(data, m_x, m_y, matcher=SOFT)
+    codes_x, codes_y = (Z.toarray() for Z in sae.transform(data.X, data.y))
+    assert codes_x.shape[1] == codes_y.shape[1] == sae.n_aligned_ == m_x + m_y
+    own_x = small_sae(m_x).fit(data.X).transform(data.X).toarray()
+    own_y = small_sae(m_y, random_state=1).fit(data.y).transform(data.y).toarray()
+    assert_array_equal(codes_x[:, :m_x], own_x)
+    assert_array_equal(codes_y[:, m_x:], own_y)
+    for translated in (codes_x[:, m_x:], codes_y[:, :m_x]):
+        assert 1 <= np.count_nonzero(translated, axis=1).max() <= 7
+        assert (translated >= 0).all()
+    matcher = clone(sae.matcher_).fit(own_y, own_x)
+    assert_allclose(codes_y, matcher.transform(own_y), atol=1e-5)
+    assert_allclose(codes_x, matcher.transform_reference(own_x), atol=1e-5)
+    assert_array_equal(sae.x_sae_.transform(data.X).toarray(), codes_x)
+
+
+def test_soft_alignment_reconstructs_like_one_to_one():
+    data = make_pairs()
+    soft, hard = fit_small(data, matcher=SOFT), fit_small(data)
+    for ours, theirs in zip(
+        soft.inverse_transform(*soft.transform(data.X, data.y)),
+        hard.inverse_transform(*hard.transform(data.X, data.y)),
+        strict=True,
+    ):
+        assert_allclose(ours, theirs, atol=1e-5)
+    assert soft.score(data.X, data.y) == pytest.approx(hard.score(data.X, data.y))
+    assert_array_equal(soft.matches_["y_latent"], hard.matches_["y_latent"])
+
+
+def test_a_soft_alignment_is_realigned_and_undone():
+    data, fresh = make_pairs(), make_pairs(seed=1)
+    sae = fit_small(data, matcher=SOFT)
+    first = sae.transform(data.X, data.y)
+    again = sae.realign(fresh.X, fresh.y).realign(data.X, data.y)
+    for ours, theirs in zip(again.transform(data.X, data.y), first, strict=True):
+        assert_allclose(ours.toarray(), theirs.toarray(), atol=1e-5)
+    hard = again.set_params(matcher=None).realign(data.X, data.y)
+    assert hard.n_aligned_ == 96 - len(hard.matches_)
+    expected = fit_small(data).transform(data.X, data.y)
+    for ours, theirs in zip(hard.transform(data.X, data.y), expected, strict=True):
+        assert_allclose(ours.toarray(), theirs.toarray(), atol=1e-5)
+
+
+@pytest.mark.parametrize("matcher", [None, SOFT])
+def test_explained_contributions_sum_to_the_cosine(matcher):
+    data = make_pairs()
+    sae = fit_small(data, matcher=matcher)
+    cosines = []
+    for x, y in zip(data.X[:30], data.y[:30], strict=True):
+        table = sae.explain_pair(x, y)
+        u, v = (Z.toarray().ravel() for Z in sae.transform(x[None], y[None]))
+        cosines.append(u @ v / max(np.linalg.norm(u) * np.linalg.norm(v), 1e-30))
+        assert table["contribution"].sum() == pytest.approx(cosines[-1], abs=1e-6)
+        assert table["contribution"].is_monotonic_decreasing
+        # latents are numbered as in matches_, and are active in these samples
+        assert_allclose(u[table["x_latent"]], table["x_activation"], rtol=1e-6)
+        own_y = v[sae._columns_of_y()]
+        assert_allclose(own_y[table["y_latent"]], table["y_activation"], rtol=1e-6)
+    assert max(cosines) > 0.3
+    if matcher is None:
+        pairs = set(sae.matches_[["x_latent", "y_latent"]].itertuples(index=False))
+        assert set(table[["x_latent", "y_latent"]].itertuples(index=False)) <= pairs
+
+
+@pytest.mark.parametrize("matcher", [None, SOFT])
+def test_descriptions_show_own_latents_and_their_match(matcher):
+    data = make_pairs()
+    sae = fit_small(data, matcher=matcher)
+    for view, samples in (("x", data.X[:5]), ("y", data.y[:5])):
+        table = sae.describe(samples, view=view)
+        assert table.groupby("sample").size().max() <= 3
+        assert_allclose(table.groupby("sample")["share"].sum(), 1, atol=1e-6)
+        columns = sae._matched_columns(view)
+        expected = sae.matches_.set_index(columns)["correlation"]
+        expected = expected.reindex(table["latent"]).to_numpy()
+        assert_allclose(table["correlation"], expected)
+        assert table["correlation"].notna().any()
+
+
+def test_intervals_and_false_match_shares_are_in_the_table():
+    data = make_pairs()
+    sae = fit_small(data, matcher=CoactivationMatcher(n_bootstrap=50))
+    table = sae.matches_
+    assert (
+        (table["low"] <= table["correlation"]) & (table["correlation"] <= table["high"])
+    ).all()
+    best = table.sort_values("correlation", ascending=False)
+    assert best["false_match_share"].iloc[0] == 0
+    assert best["false_match_share"].is_monotonic_increasing
+
+
+def test_matching_by_decoder_directions():
+    data = make_pairs()
+    sae = fit_small(data, matcher=CoactivationMatcher(metric="decoder_cosine"))
+    columns = sae.matches_["x_latent"]
+    x, y = sae.x_sae_.components_[columns], sae.y_sae_.components_[columns]
+    assert_allclose(sae.matches_["decoder_cosine"], (x * y).sum(axis=1), atol=1e-5)
+    total = sae.matches_["decoder_cosine"].sum()
+    assert total > fit_small(data).matches_["decoder_cosine"].sum()
