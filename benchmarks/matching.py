@@ -1,6 +1,7 @@
 """Matching from sparse codes beside the dense way: seconds, memory and the sum matched.
 
-Codes are drawn at random, with the uneven firing rates of a trained autoencoder.
+Codes are drawn at random, with uneven firing rates: lognormal ones, or those of a
+trained autoencoder that a file holds.
 """
 
 import functools
@@ -29,6 +30,7 @@ def main(argv=None):
         for seed in args.seeds:
             size = {"n_pairs": n_pairs, "n_latents": n_latents, "k": args.k}
             drawing = {"spread": args.spread, "shared": args.shared, "seed": seed}
+            drawing["rates"] = args.rates
             for method in args.methods:
                 if method == "dense" and _dense_gib(size) > args.dense_gib:
                     print(f"dense at {n_pairs}x{n_latents}: left out, see --dense-gib")
@@ -39,7 +41,8 @@ def main(argv=None):
                 print(f"{_name(key)}: {fit['seconds']:.1f} s", flush=True)
     measurements = [fit["key"] | _figures_of(fit) for fit in fits]
     tables = {"one run each": tabulate(measurements)}
-    title = f"matching: k {args.k}, log-rates spread by {args.spread}"
+    rates = f"log-rates spread by {args.spread}"
+    title = f"matching: k {args.k}, {'rates of a file' if args.rates else rates}"
     report(args, "matching", title, _words(measurements), tables, measurements, fits)
 
 
@@ -62,6 +65,7 @@ def _parse(argv):
         default=1.5,
         help="standard deviation of the logarithm of the firing rates",
     )
+    add("--rates", help="file.npy of firing rates to draw from, in place of --spread")
     add("--shared", type=float, default=0.5, help="share that both views draw alike")
     add(
         "--dense-gib",
@@ -91,10 +95,13 @@ def _name(key):
     return f"{key['method']} at {key['n_pairs']}x{key['n_latents']}, seed {key['seed']}"
 
 
-def draw_codes(n_pairs, n_latents, k, spread, shared, seed):
+def draw_codes(n_pairs, n_latents, k, spread, shared, seed, rates=None):
     """Codes of two views that draw part of their latents alike, in another order."""
     rng = np.random.default_rng(seed)
-    rates = np.exp(spread * rng.standard_normal(n_latents))
+    if rates is None:
+        rates = np.exp(spread * rng.standard_normal(n_latents))
+    else:
+        rates = rng.choice(np.load(rates), n_latents)
     edges = np.cumsum(rates / rates.sum())
 
     def draw(n):
@@ -152,9 +159,11 @@ def match_sparse(x, y, n_null="auto"):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         matcher.fit(x, y)
+    trace = float(np.nansum(matcher.scores_))
     figures = {
-        "trace": float(np.nansum(matcher.scores_)),
+        "trace": trace,
         "matched": int(np.sum(matcher.matching_ >= 0)),
+        "relative_gap": max(matcher.gap_, 0.0) / trace,
     }
     if n_null != 0:
         figures["above_noise"] = int(matcher.above_noise_.sum())
@@ -180,7 +189,15 @@ def _standardised(codes):
     return dense
 
 
+def count_firing_together(x, y, step=512):
+    """Pairs of latents that ever fire together: the nonzeros of the product."""
+    by_latent = sparse.csr_array(x.T)
+    starts = range(0, by_latent.shape[0], step)
+    return {"nonzeros": sum((by_latent[i : i + step] @ y).nnz for i in starts)}
+
+
 METHODS = {
+    "nonzeros": count_firing_together,
     "sparse": match_sparse,
     "sparse_no_null": functools.partial(match_sparse, n_null=0),
     "dense": match_dense,
@@ -190,12 +207,13 @@ METHODS = {
 def _figures_of(fit):
     """What a fit was measured to be, without where and when."""
     names = ("seconds", "cpu_seconds", "peak_mib", "trace", "matched", "above_noise")
+    names += ("relative_gap", "nonzeros")
     return {name: fit[name] for name in names if name in fit}
 
 
 def tabulate(measurements):
     """Table to print, one row for each run."""
-    frame = pd.DataFrame(measurements).drop(columns=["k", "spread", "shared"])
+    frame = pd.DataFrame(measurements).drop(columns=["k", "spread", "shared", "rates"])
     return frame.set_index(["n_pairs", "n_latents", "seed", "method"])
 
 

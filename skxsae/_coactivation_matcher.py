@@ -21,7 +21,7 @@ from skxsae._assignment import ASSIGNMENTS, best_partners
 from skxsae._bootstrap import score_intervals
 from skxsae._coactivation import Coactivation, Marginals, Product, as_codes
 from skxsae._encoding import as_container
-from skxsae._noise_floor import NullMatches, repaired_rows
+from skxsae._noise_floor import NullMatches, repaired_rows, share_without_partner
 from skxsae._translation import fit_translations
 from skxsae._validation import (
     FLOATS,
@@ -126,6 +126,17 @@ class CoactivationMatcher(
     noise_floor_ : float
         The `noise_quantile` quantile of the scores that the same assignment matches
         after whole groups were re-paired at random; NaN if nothing was.
+
+    null_scores_ : ndarray of shape (n_scores,)
+        Scores that the same assignment matched after samples were re-paired, of all
+        `n_null_` times.
+
+    n_null_ : int
+        Number of times that samples were re-paired.
+
+    share_without_partner_ : float
+        Estimated share of the matches, before `min_score`, whose latents have no true
+        partner; NaN without a null.
 
     above_noise_ : ndarray of shape (n_latents_y,) of bool
         Whether the score of each match is above the noise floor.
@@ -441,11 +452,16 @@ class CoactivationMatcher(
 
     def _set_matching(self, shape, matches, null):
         """Set the attributes of a matching, with `min_score` and what chance makes."""
+        self.null_scores_ = np.concatenate([np.empty(0), *null])
+        self.n_null_ = len(null)
+        self.share_without_partner_ = share_without_partner(
+            matches.scores, self.null_scores_
+        )
         self.noise_floor_ = np.nan
-        scores = np.concatenate([np.empty(0), *null])
-        if len(scores):
-            self.noise_floor_ = float(np.quantile(scores, self.noise_quantile))
-        self._null_matches = NullMatches(matches.scores, scores, len(null))
+        if len(self.null_scores_):
+            self.noise_floor_ = float(
+                np.quantile(self.null_scores_, self.noise_quantile)
+            )
         self.gap_ = float(matches.gap)
         self._warn_noise(matches)
         self._set_matches(matches.above(self._lowest_score()), *shape)
@@ -468,10 +484,19 @@ class CoactivationMatcher(
         # a lone pair has no margin, and nothing better either
         self.mutual_[latents] = ~(matches.margins < 0)
         self.above_noise_ = self.scores_ > self.noise_floor_
-        shares[latents] = self._null_matches.lowest_share(matches.scores)
+        shares[latents] = self._null_matches().lowest_share(matches.scores)
         self.false_match_share_ = shares
         self.score_intervals_ = np.full((n_latents_y, 2), np.nan)
         self.unmatched_ = np.setdiff1d(np.arange(n_latents_x), matches.x_latents)
+
+    def _null_matches(self):
+        """What is known of matches by chance."""
+        return NullMatches(
+            self.scores_[self.matching_ >= 0],
+            self.null_scores_,
+            self.n_null_,
+            self.share_without_partner_,
+        )
 
     def _null_scores(self, X, y, groups, matches, rng):
         """Scores matched after samples were re-paired, an array for each time."""
@@ -525,7 +550,7 @@ class CoactivationMatcher(
            the Royal Statistical Society B 64, 2002.
         """
         check_is_fitted(self)
-        return self._null_matches.share(min_score)
+        return self._null_matches().share(min_score)
 
     def score_at_share(self, share):
         """Lowest score above which the expected share of chance is small enough.
@@ -542,7 +567,7 @@ class CoactivationMatcher(
             where none may, NaN without a null.
         """
         check_is_fitted(self)
-        return self._null_matches.score_at(share)
+        return self._null_matches().score_at(share)
 
     def _warn_noise(self, matches):
         """Say that most matches may be chance, if so."""

@@ -47,22 +47,20 @@ class FalseMatchShare(NamedTuple):
     n_matches: int
 
 
+def share_without_partner(scores, null_scores):
+    """Share of the matches with no true partner: Storey's, at the null's median."""
+    if len(scores) == 0 or len(null_scores) == 0:
+        return np.nan
+    median = np.median(null_scores)
+    return min(1.0, float(np.mean(scores <= median) / np.mean(null_scores <= median)))
+
+
 class NullMatches:
     """What chance makes of matches, from the scores of `n_null` matchings of chance."""
 
-    def __init__(self, scores, null_scores, n_null):
+    def __init__(self, scores, null_scores, n_null, chance):
         self.scores, self.null_scores = np.sort(scores), np.sort(null_scores)
-        self.n_null = n_null
-        self.chance = self._share_without_partner()
-
-    def _share_without_partner(self):
-        """Share of the matches with no true partner: Storey's, at the null's median."""
-        if len(self.scores) == 0 or len(self.null_scores) == 0:
-            return np.nan
-        median = np.median(self.null_scores)
-        n_null_low = np.count_nonzero(self.null_scores <= median)
-        n_low = np.count_nonzero(self.scores <= median)
-        return min(1.0, n_low / len(self.scores) / n_null_low * len(self.null_scores))
+        self.n_null, self.chance = n_null, chance
 
     def _counts(self, min_score):
         """Numbers of matches, and of those of chance, that score no lower."""

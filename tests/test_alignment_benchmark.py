@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy.linalg import orthogonal_procrustes
 from sklearn.linear_model import Ridge
 from sklearn.metrics.pairwise import cosine_similarity
 
@@ -85,7 +86,7 @@ def assert_ranks_like(found, scores, groups):
     np.testing.assert_array_equal(ranks.x_to_y.queries, first)
     np.testing.assert_array_equal(ranks.x_to_y.above, n_wrong[first])
     best = scores[np.searchsorted(groups, groups), np.arange(len(groups))]
-    n_wrong = np.sum((scores[first] > best), axis=0)
+    n_wrong = np.sum(scores[first] > best, axis=0)
     np.testing.assert_array_equal(ranks.y_to_x.above, n_wrong)
 
 
@@ -211,13 +212,44 @@ def test_optimal_transport_by_hand(alignment, fitted):
     )
 
 
-def test_procrustes_beats_other_rotations(alignment, fitted):
+def test_procrustes_by_hand(alignment, fitted):
     found = alignment.features("procrustes", fitted.pair)
-    test_x, test_y = fitted.test
-    x, y = fitted.train
-    np.testing.assert_allclose(found.X, test_x - x.mean(axis=0), atol=1e-5)
-    rotated = test_y - y.mean(axis=0)
-    np.testing.assert_allclose(found.y @ found.y.T, rotated @ rotated.T, atol=1e-4)
+    means = [part.mean(axis=0) for part in fitted.train]
+    x, y = (part - mean for part, mean in zip(fitted.train, means, strict=True))
+    rotation = orthogonal_procrustes(y, x)[0]
+    np.testing.assert_allclose(found.X, fitted.test[0] - means[0], atol=1e-5)
+    expected = (fitted.test[1] - means[1]) @ rotation
+    np.testing.assert_allclose(found.y, expected, atol=1e-4)
+
+
+def test_procrustes_pads_the_narrower_view(alignment, fitted):
+    data = fitted.data
+    narrow = SimpleNamespace(**{**data, "X": data.X[:, :4]})
+    fitted.pair.data = narrow
+    found = alignment.features("procrustes", fitted.pair)
+    assert found.X.shape == found.y.shape
+    x = narrow.X[data.x_rows]
+    centred = x[data.test] - x[data.train].mean(axis=0)
+    np.testing.assert_allclose(found.X @ found.X.T, centred @ centred.T, atol=1e-4)
+
+
+def test_values_are_chosen_on_training_groups(alignment, fitted, monkeypatch):
+    seen = []
+    standardised = alignment.standardised
+
+    def recording(pair, train, test):
+        seen.append((train, test))
+        return standardised(pair, train, test)
+
+    monkeypatch.setattr(alignment, "standardised", recording)
+    found = alignment.features("ridge", fitted.pair)
+    assert found.chosen in alignment.GRIDS["ridge"]
+    (train, test), (part, judged) = seen
+    np.testing.assert_array_equal(test, fitted.data.test)
+    assert set(part) | set(judged) == set(train)
+    groups = fitted.data.groups
+    assert not set(groups[part]) & set(groups[judged])
+    assert len(set(groups[judged])) == 80 // 5
 
 
 def test_every_method_is_measured_once(alignment, options, tmp_path, monkeypatch):
@@ -235,7 +267,7 @@ def test_every_method_is_measured_once(alignment, options, tmp_path, monkeypatch
     assert all(set(fit["rows"]) == set(alignment.METHODS) - absent for fit in fits)
     assert results.read_text().count("|") == 6
 
-    (table,) = [alignment.ratios(fits)]
+    table = alignment.ratios(fits)
     recalls = {
         name: np.mean([fit["rows"][name]["hits"]["y_to_x"]["10"] for fit in fits])
         for name in ("soft", "hungarian")

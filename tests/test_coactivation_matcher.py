@@ -19,7 +19,7 @@ from sklearn.pipeline import make_pipeline
 
 from skxsae._coactivation import Coactivation
 from skxsae._coactivation_matcher import CoactivationMatcher
-from skxsae._noise_floor import NullMatches, repaired_rows
+from skxsae._noise_floor import NullMatches, repaired_rows, share_without_partner
 
 CONTAINERS = [np.asarray, sparse.csr_array, sparse.csr_matrix]
 
@@ -667,13 +667,13 @@ def test_the_share_of_false_matches_is_as_expected(share):
 
 
 def test_false_match_share_counts():
-    null = NullMatches(
-        scores=np.array([0.1, 0.2, 0.3, 0.9]),
-        null_scores=np.array([0.05, 0.15, 0.25, 0.25, 0.1, 0.22, 0.12, 0.11]),
-        n_null=2,
-    )
+    scores = np.array([0.1, 0.2, 0.3, 0.9])
+    null_scores = np.array([0.05, 0.15, 0.25, 0.25, 0.1, 0.22, 0.12, 0.11])
     # the null's median is 0.135: half of it lies below, and a quarter of the matches
-    assert null.chance == 0.5
+    chance = share_without_partner(scores, null_scores)
+    assert chance == 0.5
+    assert share_without_partner(scores - 1, null_scores) == 1
+    null = NullMatches(scores, null_scores, 2, chance)
     share = null.share(0.2)
     assert share.n_matches == 3
     np.testing.assert_allclose(share.expected, 0.5 * (3 / 2) / 3)
@@ -685,7 +685,8 @@ def test_false_match_share_counts():
     assert null.score_at(0.3) == 0.2
     assert null.score_at(0.0) == 0.3
     assert np.isnan(null.share(1.0).expected)
-    empty = NullMatches(np.array([0.5]), np.empty(0), 0)
+    assert np.isnan(share_without_partner(scores, np.empty(0)))
+    empty = NullMatches(np.array([0.5]), np.empty(0), 0, np.nan)
     assert np.isnan(empty.share(0.1).expected)
     assert np.isnan(empty.score_at(0.1))
     assert np.isnan(empty.lowest_share(np.array([0.5]))).all()

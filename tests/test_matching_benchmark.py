@@ -34,6 +34,21 @@ def test_both_ways_match_the_same_sum(matching):
     assert ours["trace"] == pytest.approx(theirs["trace"], rel=1e-5)
     assert ours["matched"] == theirs["matched"]
     assert 0 < ours["above_noise"] <= ours["matched"]
+    assert ours["relative_gap"] < 1e-12
+
+
+def test_pairs_that_fire_together_are_counted(matching):
+    x, y = matching.draw_codes(500, 60, k=6, spread=1, shared=0.5, seed=0)
+    together = np.count_nonzero(x.toarray().T @ y.toarray())
+    assert matching.count_firing_together(x, y, step=7) == {"nonzeros": together}
+
+
+def test_firing_rates_may_come_from_a_file(matching, tmp_path):
+    path = tmp_path / "rates.npy"
+    np.save(path, [0.5, 0.001])
+    x, _ = matching.draw_codes(2000, 40, k=4, spread=0, shared=0, seed=0, rates=path)
+    counts = np.sort(x.count_nonzero(axis=0))
+    assert counts[0] < 20 < 200 < counts[-1]
 
 
 KEY = {"method": "dense", "n_pairs": 300, "n_latents": 40, "k": 5, "seed": 0}

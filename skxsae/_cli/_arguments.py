@@ -22,6 +22,7 @@ methods:
   group_sparse    the same, trained to give both members the same active latents
   separate        a dictionary for each view, latents in the order of training
   post_hoc        the same dictionaries, latents matched by how they fire together
+  soft            the same, each code with its translation into the other view
   dense           control: no codes, the cosine of the embeddings
   reconstruction  control: the cosine of what the separate dictionaries rebuild
 

@@ -36,7 +36,7 @@ def evaluate(name, fit, pairs, separate_saes):
     }
     if pairs.truth is not None and is_model:
         row |= _recovery(
-            fit, pairs.truth, separate_saes if name == "post_hoc" else None
+            fit, pairs.truth, separate_saes if name in ("post_hoc", "soft") else None
         )
         row["latent_alignment_error"] = latent_alignment_error(codes_x, codes_y)
     return row

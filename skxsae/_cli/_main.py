@@ -102,8 +102,8 @@ def _applicable(names, pairs):
     if not kept:
         raise ValueError(
             f"--methods {' '.join(names)}: these need views of one width, but --x has "
-            f"{pairs.X.shape[1]} features and --y {pairs.y.shape[1]}; choose separate "
-            "or post_hoc, which take any"
+            f"{pairs.X.shape[1]} features and --y {pairs.y.shape[1]}; choose "
+            "separate, post_hoc or soft, which take any"
         )
     return kept, reason if left_out else None
 
@@ -171,7 +171,8 @@ def _fit_all(methods, pairs, settings):
     for name in methods:
         progress.begin(name)
         fit = fitter.fit(name)
-        as_trained = fitter.separate_saes[:2] if name == "post_hoc" else None
+        is_aligned = name in ("post_hoc", "soft")
+        as_trained = fitter.separate_saes[:2] if is_aligned else None
         rows.append(evaluate(name, fit, pairs, as_trained))
         models |= fit.models
         progress.end()

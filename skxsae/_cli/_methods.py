@@ -121,20 +121,25 @@ class Fitter:
 
     @cached_property
     def aligned(self):
+        """The same dictionaries aligned one to one, and the seconds of that."""
+        return self._aligned("hungarian")
+
+    def _aligned(self, assignment):
         """The same dictionaries aligned by co-activation, and the seconds of that."""
         x_sae, y_sae, _ = self.separate_saes
         start = time.perf_counter()
+        matcher = CoactivationMatcher(
+            assignment=assignment, random_state=self.settings.seed
+        )
         sae = PostHocAlignedSAE(
-            x_sae=FrozenEstimator(x_sae),
-            y_sae=FrozenEstimator(y_sae),
-            matcher=CoactivationMatcher(random_state=self.settings.seed),
+            x_sae=FrozenEstimator(x_sae), y_sae=FrozenEstimator(y_sae), matcher=matcher
         ).fit(*self.views, groups=self.groups)
         return sae, time.perf_counter() - start
 
     def post_hoc(self, name):
         """The separate dictionaries, aligned by co-activation on the training pairs."""
         separate = self.separate("separate")
-        sae, seconds = self.aligned
+        sae, seconds = self.aligned if name == "post_hoc" else self._aligned("soft")
         return Fit(
             sae.x_sae_.transform,
             sae.y_sae_.transform,
@@ -168,6 +173,7 @@ METHODS = {
     "group_sparse": Fitter.shared,
     "separate": Fitter.separate,
     "post_hoc": Fitter.post_hoc,
+    "soft": Fitter.post_hoc,
     "dense": Fitter.dense,
     "reconstruction": Fitter.reconstruction,
 }
