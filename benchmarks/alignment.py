@@ -86,8 +86,8 @@ def main(argv=None):
         fits += of_k
         rows = [row | {"k": k} for row in measure(of_k)]
         measurements += rows
-        of_k = _tables(of_k, rows, args.against)
-        tables |= {f"k {k}: {name}": table for name, table in of_k.items()}
+        printed = _tables(of_k, rows, args.against)
+        tables |= {f"k {k}: {name}": table for name, table in printed.items()}
     title = (
         f"alignment: {args.name}, {args.n_latents} latents a view, "
         f"k {' '.join(map(str, args.k))}, {args.epochs} epochs, "

@@ -1,7 +1,6 @@
 """Matching of the latents of two views by how they fire together."""
 
 import warnings
-from dataclasses import dataclass
 from numbers import Integral, Real
 
 import numpy as np
@@ -21,11 +20,18 @@ from skxsae._assignment import ASSIGNMENTS, best_partners
 from skxsae._bootstrap import score_intervals
 from skxsae._coactivation import Coactivation, Marginals, Product, as_codes
 from skxsae._encoding import as_container
+from skxsae._matches import (
+    Matches,
+    check_directions,
+    check_finite_codes,
+    firings,
+    margins,
+    relabelled,
+)
 from skxsae._noise_floor import NullMatches, repaired_rows, share_without_partner
 from skxsae._translation import fit_translations
 from skxsae._validation import (
     FLOATS,
-    check_finite,
     check_same_length,
     unchanged_on_error,
     without_torch,
@@ -355,7 +361,7 @@ class CoactivationMatcher(
             ensure_all_finite=False,
             **checks,
         )
-        _check_finite_codes(X, "X")
+        check_finite_codes(X, "X")
         return X
 
     def _check_reference(self, y):
@@ -375,7 +381,7 @@ class CoactivationMatcher(
             estimator=self,
         )
         y = y.reshape(-1, 1) if y.ndim == 1 else y
-        _check_finite_codes(y, "y")
+        check_finite_codes(y, "y")
         return y
 
     def _match(self, X, y, groups, directions):
@@ -388,7 +394,7 @@ class CoactivationMatcher(
         else:
             firing_x, firing_y = X, y
             if self.metric == "jaccard":
-                firing_x, firing_y = (_firings(codes) for codes in (X, y))
+                firing_x, firing_y = (firings(codes) for codes in (X, y))
             matches = self._matches(firing_x, firing_y, with_margins=True)
             null = self._null_scores(firing_x, firing_y, groups, matches, rng)
         if len(matches.scores) == 0:
@@ -424,7 +430,7 @@ class CoactivationMatcher(
 
     def _matches_of_directions(self, X, y, directions):
         """Matches between the living latents by their directions."""
-        directions = _check_directions(directions, X, y)
+        directions = check_directions(directions, X, y)
         alive = [
             np.flatnonzero(Marginals.from_codes(codes).fires >= self.min_fires)
             for codes in (X, y)
@@ -445,10 +451,10 @@ class CoactivationMatcher(
         partners = best_partners(scores), best_partners(scores.T)
         x, y, gap = ASSIGNMENTS[assignment](scores, *partners)
         of_pairs = scores.pairs(x, y)
-        margins = np.full(len(x), np.nan)
+        leads = np.full(len(x), np.nan)
         if with_margins:
-            margins = _margins(of_pairs, (x, y), partners)
-        return Matches(x_alive[x], y_alive[y], of_pairs, margins, gap)
+            leads = margins(of_pairs, (x, y), partners)
+        return Matches(x_alive[x], y_alive[y], of_pairs, leads, gap)
 
     def _set_matching(self, shape, matches, null):
         """Set the attributes of a matching, with `min_score` and what chance makes."""
@@ -520,7 +526,7 @@ class CoactivationMatcher(
             )
         X, y = X[:, self.matching_[matched]], y[:, matched]
         if self.metric == "jaccard":
-            X, y = _firings(X), _firings(y)
+            X, y = firings(X), firings(y)
         self.score_intervals_[matched] = score_intervals(
             X, y, groups, self.metric, self.n_bootstrap, rng
         )
@@ -626,7 +632,7 @@ class CoactivationMatcher(
         if self._is_soft():
             return self._beside(X, self.translation_, translated_first=True)
         if sparse.issparse(X):
-            return as_container(_relabelled(X, self.matching_), sparse_output=True)
+            return as_container(relabelled(X, self.matching_), sparse_output=True)
         matched = self.matching_ >= 0
         codes = np.zeros((X.shape[0], len(self.matching_)), dtype=X.dtype)
         codes[:, matched] = X[:, self.matching_[matched]]
@@ -681,91 +687,3 @@ class CoactivationMatcher(
         tags.target_tags.multi_output = True
         tags.transformer_tags.preserves_dtype = ["float32", "float64"]
         return tags
-
-
-@dataclass(frozen=True)
-class Matches:
-    """Matched latents of both views, with a score and a margin each."""
-
-    x_latents: np.ndarray
-    y_latents: np.ndarray
-    scores: np.ndarray
-    margins: np.ndarray
-    gap: float
-
-    def above(self, min_score):
-        """The matches that score no lower."""
-        kept = ~(self.scores < min_score)
-        return Matches(
-            self.x_latents[kept],
-            self.y_latents[kept],
-            self.scores[kept],
-            self.margins[kept],
-            self.gap,
-        )
-
-
-def _margins(scores, matched, partners):
-    """Lead of each match over the runner-up of either latent, NaN if there is none."""
-    runner_up = np.full(len(scores), -np.inf)
-    for own, other, known in zip(matched, matched[::-1], partners, strict=True):
-        best, second = known.scores[own, 0], known.scores[own, 1]
-        is_best = known.latents[own, 0] == other
-        np.maximum(runner_up, np.where(is_best, second, best), out=runner_up)
-    runner_up[np.isneginf(runner_up)] = np.nan
-    return scores - runner_up
-
-
-def _firings(codes):
-    """Codes of 1 where a latent is active."""
-    ones = (codes.data != 0).astype(codes.dtype)
-    return sparse.csr_array((ones, codes.indices, codes.indptr), codes.shape)
-
-
-def _check_directions(directions, X, y):
-    """Decoder rows of both views, for latents that the codes have and in one space."""
-    if directions is None:
-        raise ValueError(
-            "metric='decoder_cosine' requires directions: pass the decoder rows of X "
-            "and of y, such as directions=(x_sae.components_, y_sae.components_)."
-        )
-    x, y_rows = (check_array(part, dtype=FLOATS) for part in directions)
-    if (len(x), len(y_rows)) != (X.shape[1], y.shape[1]):
-        raise ValueError(
-            f"directions has {len(x)} and {len(y_rows)} rows, but X has {X.shape[1]} "
-            f"latents and y has {y.shape[1]}: give one row per latent."
-        )
-    if x.shape[1] != y_rows.shape[1]:
-        raise ValueError(
-            f"directions are {x.shape[1]} and {y_rows.shape[1]} wide, but only those "
-            "of one space can be compared: use a metric of the codes, such as "
-            "metric='correlation'."
-        )
-    return x, y_rows
-
-
-def _check_finite_codes(codes, name):
-    """Raise a ValueError that names the first row with a NaN or an infinity."""
-    if not sparse.issparse(codes):
-        check_finite(codes, name)
-        return
-    wrong = np.flatnonzero(~np.isfinite(codes.data))
-    if len(wrong):
-        row = np.searchsorted(codes.indptr, wrong[0], side="right") - 1
-        kind = "NaN" if np.isnan(codes.data[wrong[0]]) else "infinity"
-        raise ValueError(f"Input {name} contains {kind} in row {row}. Drop such rows.")
-
-
-def _relabelled(X, matching):
-    """CSR codes with latent ``matching[j]`` in column j and the others left out."""
-    matched = np.flatnonzero(matching >= 0)
-    column = np.full(X.shape[1], -1, dtype=X.indices.dtype)
-    column[matching[matched]] = matched
-    columns = column[X.indices]
-    kept = columns >= 0
-    indptr = np.concatenate([[0], np.cumsum(kept)])[X.indptr].astype(X.indptr.dtype)
-    codes = sparse.csr_array(
-        (X.data[kept], columns[kept], indptr), shape=(X.shape[0], len(matching))
-    )
-    codes.sort_indices()
-    return codes

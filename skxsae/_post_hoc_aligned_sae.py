@@ -413,7 +413,7 @@ class PostHocAlignedSAE(TwoViewMixin, BaseEstimator):
         >>> sae = PostHocAlignedSAE(n_latents=64, k=4, max_iter=100, random_state=0,
         ...     matcher=CoactivationMatcher(assignment="soft")).fit(data.X, data.y)
         >>> table = sae.explain_pair(data.X[0], data.y[0])
-        >>> 0 < table["contribution"].sum() <= 1
+        >>> bool(0 < table["contribution"].sum() <= 1)
         True
         """
         check_is_fitted(self)
