@@ -19,7 +19,7 @@ from _common import (
     with_error,
 )
 
-from skxsae import PairedSAE, PostHocAlignedSAE, TopKSAE
+from skxsae import CoactivationMatcher, PairedSAE, PostHocAlignedSAE, TopKSAE
 from skxsae.datasets import PAIRED_FEATURES_PRESETS, make_paired_features
 from skxsae.metrics import (
     feature_alignment_error,
@@ -196,6 +196,9 @@ def run(key, make):
             **rows["post_hoc"],
             **alignment_errors(sae, data, n_train, functools.partial(own_order, sae)),
         }
+        soft = CoactivationMatcher(assignment="soft", random_state=key["seed"])
+        sae.set_params(matcher=soft).realign(data.X[:n_train], data.y[:n_train])
+        rows["soft"] = {**rows["post_hoc"], **alignment_errors(sae, data, n_train)}
     return {**seconds, "rows": rows}
 
 

@@ -458,6 +458,8 @@ class CoactivationMatcher(
 
     def _set_matching(self, shape, matches, null):
         """Set the attributes of a matching, with `min_score` and what chance makes."""
+        for name in ("translation_", "reference_translation_"):
+            self.__dict__.pop(name, None)
         self.null_scores_ = np.concatenate([np.empty(0), *null])
         self.n_null_ = len(null)
         self.share_without_partner_ = share_without_partner(

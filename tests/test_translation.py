@@ -5,7 +5,7 @@ import pytest
 from scipy import sparse
 from sklearn.base import clone
 
-from skxsae import CoactivationMatcher, _translation
+from skxsae import Coactivation, CoactivationMatcher, _translation
 from skxsae._translation import Translation, correlations, fit_translations
 
 
@@ -146,6 +146,18 @@ def test_soft_finds_what_one_to_one_cannot():
         ranks = (views[0] @ views[1].T).argmax(axis=1)
         cosines[assignment] = np.mean(ranks == np.arange(500))
     assert cosines["soft"] > 1.5 * cosines["hungarian"] > 0
+
+
+def test_a_refit_forgets_the_translation():
+    x, y = _split_views(9)
+    matcher = CoactivationMatcher(assignment="soft", n_null=0).fit(x, y)
+    matcher.set_params(assignment="greedy").fit(x, y)
+    assert matcher.transform(x).shape == (1500, 50)
+    assert len(matcher.get_feature_names_out()) == 50
+    sums = Coactivation.from_codes(x, y)
+    matcher.set_params(assignment="soft").fit(x, y)
+    matcher.set_params(assignment="greedy").fit_coactivation(sums)
+    assert matcher.transform(x).shape == (1500, 50)
 
 
 def test_the_reference_must_have_its_latents():
