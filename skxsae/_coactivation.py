@@ -183,6 +183,10 @@ class Coactivation:
         cross = Product(X, y).stored()
         return cls(Marginals.from_codes(X), Marginals.from_codes(y), cross)
 
+    def __radd__(self, other):
+        """The same sums, as `sum` begins with a 0."""
+        return self if other == 0 else NotImplemented
+
     def __add__(self, other):
         """Sums over the samples of both."""
         if self.cross.shape != other.cross.shape:

@@ -69,7 +69,8 @@ class CoactivationMatcher(
         pair, then the best of the rest, and so on; or only latents that are each
         other's best. The first two match all living latents of the smaller view. "soft"
         matches like "hungarian", but `transform` keeps the latents of both views apart
-        and adds to each code its translation into the latents of the other view.
+        and adds to each code its translation into the latents of the other view;
+        `metric` and `min_score` then decide on the matches only, and not on the codes.
 
     min_fires : int, default=10
         Number of samples on which a latent must be active to be matched. Rarer ones
@@ -330,8 +331,11 @@ class CoactivationMatcher(
         Raises
         ------
         ValueError
-            If a parameter needs the codes themselves.
+            If a parameter needs the codes themselves, or the sums are not what it
+            needs.
         """
+        for sums in (coactivation, *null):
+            self._check_sums(sums, coactivation)
         for name, needs_codes in (
             ("assignment", self.assignment == "soft"),
             ("metric", self.metric == "decoder_cosine"),
@@ -350,6 +354,23 @@ class CoactivationMatcher(
             )
             self.n_features_in_ = coactivation.cross.shape[0]
         return self
+
+    def _check_sums(self, sums, first):
+        """Refuse what are no sums over codes of the latents in question."""
+        if not isinstance(sums, Coactivation):
+            raise TypeError(
+                f"coactivation and null must hold Coactivation, got "
+                f"{type(sums).__name__}: use Coactivation.from_codes, or fit."
+            )
+        if sums.cross.shape != first.cross.shape:
+            raise ValueError(f"null has {sums}, but coactivation is {first}.")
+        if self.metric == "jaccard":
+            for view in (sums.x, sums.y):
+                if not np.allclose(view.fires, [view.total, view.square]):
+                    raise ValueError(
+                        "metric='jaccard' counts firings, but these are the sums of "
+                        "other codes: use Coactivation.from_codes(X > 0, y > 0)."
+                    )
 
     def _check_codes(self, X, **checks):
         """Validate codes of the view that is reordered."""
@@ -472,13 +493,23 @@ class CoactivationMatcher(
             )
         self.gap_ = float(matches.gap)
         self._warn_noise(matches)
-        self._set_matches(matches.above(self._lowest_score()), *shape)
+        self._set_matches(
+            matches.above(self._lowest_score(len(matches.scores))), *shape
+        )
 
-    def _lowest_score(self):
+    def _lowest_score(self, n_matches):
         """Lowest score of a match that is kept."""
         if self.min_score is None:
             return -np.inf
-        return self.noise_floor_ if self.min_score == "noise_floor" else self.min_score
+        if self.min_score != "noise_floor":
+            return self.min_score
+        if self.n_null_ == 0 and n_matches > 0:
+            raise ValueError(
+                "min_score='noise_floor' needs a noise floor, but nothing was matched "
+                "by chance: give a number, or a null by n_null > 0 and a metric of "
+                "codes, or by null in fit_coactivation."
+            )
+        return self.noise_floor_
 
     def _set_matches(self, matches, n_latents_x, n_latents_y):
         """Set the attributes that have an entry per latent of the reference."""
@@ -575,6 +606,8 @@ class CoactivationMatcher(
             where none may, NaN without a null.
         """
         check_is_fitted(self)
+        if not (isinstance(share, (int, float)) and 0 <= share <= 1):
+            raise ValueError(f"share must be a number from 0 to 1, got {share!r}.")
         return self._null_matches().score_at(share)
 
     def _warn_noise(self, matches):
@@ -584,8 +617,9 @@ class CoactivationMatcher(
         if not np.isnan(self.noise_floor_) and n_above < n_matches / 4:
             warnings.warn(
                 f"Only {n_above} of {n_matches} matches score above the noise floor of "
-                f"{self.noise_floor_:.3g}, so most may be chance. Fit on more pairs, "
-                "use fewer latents, or raise min_fires.",
+                f"{self.noise_floor_:.3g}, so most cannot be told from chance one by "
+                "one. Fit on more pairs, use fewer latents, or raise min_fires; "
+                "score_at_share tells which are right on the whole.",
                 UserWarning,
                 stacklevel=5,
             )

@@ -42,8 +42,8 @@ class PostHocAlignedSAE(TwoViewMixin, BaseEstimator):
     With ``matcher=CoactivationMatcher(assignment="soft")`` the latents of y all stand
     behind those of X, and a code has two parts: the latents of its own view, and their
     translation into latents of the other. One-to-one matching keeps a single partner of
-    each latent; the translation keeps all, and retrieves twice as well (see the user
-    guide). Decoding uses a view's own latents only and is the same either way.
+    each latent; the translation keeps all, which retrieves better (see the user guide).
+    Decoding uses a view's own latents only and is the same either way.
 
     Parameters
     ----------
@@ -417,8 +417,8 @@ class PostHocAlignedSAE(TwoViewMixin, BaseEstimator):
         True
         """
         check_is_fitted(self)
-        x = check_view(self, np.reshape(x, (1, -1)), reset=False)
-        y = self._check_y(np.reshape(y, (1, -1)))
+        x, y = _single_sample(x, "x"), _single_sample(y, "y")
+        x, y = check_view(self, x, reset=False), self._check_y(y)
         saes = self.x_sae_, self.y_sae_
         own = [
             sae._own_codes(view, self.device)
@@ -455,6 +455,14 @@ class PostHocAlignedSAE(TwoViewMixin, BaseEstimator):
         through_y = to_y.pairs(*columns).astype(float) * kept_y
         through_x = to_x.pairs(*columns[::-1]).astype(float).T * kept_x[:, None]
         return through_y + through_x
+
+
+def _single_sample(sample, name):
+    """One sample as an array of one row."""
+    sample = np.asarray(sample)
+    if sample.ndim > 2 or (sample.ndim == 2 and len(sample) != 1):
+        raise ValueError(f"{name} must be one sample, got shape {sample.shape}.")
+    return sample.reshape(1, -1)
 
 
 def _check_frozen(sae, X, n_features, name):

@@ -80,7 +80,7 @@ class View:
 
     def __getitem__(self, rows) -> torch.Tensor:
         # a copy: the rows may come from a read-only memmap
-        block = torch.from_numpy(np.array(self.X[rows], dtype=self.dtype))
+        block = torch.from_numpy(np.array(self.X[rows], dtype=self.dtype, order="C"))
         block = (block.to(self.device) - self.offset) / self.scale
         if self.normalization.unit_length:
             norms = block.norm(dim=1, keepdim=True)

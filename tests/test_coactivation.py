@@ -100,6 +100,12 @@ def test_two_parts_merge_to_the_whole(shape, seed, cut):
     np.testing.assert_array_equal(merged.cross.toarray(), whole.cross.toarray())
 
 
+def test_sums_can_be_summed():
+    x = np.eye(4)
+    parts = [_statistics(x[:2], x[:2]), _statistics(x[2:], x[2:])]
+    np.testing.assert_array_equal(sum(parts).cross.toarray(), np.eye(4))
+
+
 def test_sums_of_other_latents_cannot_be_added():
     x = np.ones((4, 3))
     with pytest.raises(ValueError, match=r"n_latents=\(3, 3\).* cannot be added"):

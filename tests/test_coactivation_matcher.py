@@ -578,6 +578,60 @@ def test_sums_cannot_give_everything(needs_codes):
     assert not hasattr(matcher, "matching_")
 
 
+def test_sums_must_be_what_the_metric_needs():
+    x, y = _views(37)
+    sums = Coactivation.from_codes(x, y)
+    with pytest.raises(ValueError, match="counts firings, but these are the sums of"):
+        CoactivationMatcher(metric="jaccard").fit_coactivation(sums)
+    binary = Coactivation.from_codes(*((z > 0).astype(float) for z in (x, y)))
+    matcher = CoactivationMatcher(metric="jaccard", min_fires=1)
+    found = matcher.fit_coactivation(binary).matching_
+    np.testing.assert_array_equal(found, _fit(x, y, metric="jaccard").matching_)
+    with pytest.raises(TypeError, match="must hold Coactivation, got ndarray"):
+        CoactivationMatcher().fit_coactivation(x)
+    other = Coactivation.from_codes(x, y[:, 1:])
+    with pytest.raises(ValueError, match=r"null has .*\(12, 14\)"):
+        CoactivationMatcher().fit_coactivation(sums, null=[other])
+
+
+def test_a_noise_floor_that_is_not_there_cannot_be_asked_for():
+    x, y = _views(38)
+    matcher = CoactivationMatcher(min_score="noise_floor", min_fires=1)
+    with pytest.raises(ValueError, match="min_score='noise_floor' needs a noise floor"):
+        matcher.fit_coactivation(Coactivation.from_codes(x, y))
+    with pytest.raises(ValueError, match="min_score='noise_floor' needs a noise floor"):
+        matcher.set_params(n_null=0).fit(x, y)
+
+
+def test_a_share_is_a_number_from_0_to_1():
+    matcher = _fit(*_views(39), n_null=1)
+    for share in (5, -0.1, "5%"):
+        with pytest.raises(ValueError, match="share must be a number from 0 to 1"):
+            matcher.score_at_share(share)
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_matching_is_exact_whatever_is_left_out(seed, monkeypatch):
+    rng = np.random.default_rng(seed)
+    monkeypatch.setattr("skxsae._affinity.MAX_STORED", 0)
+    monkeypatch.setattr("skxsae._affinity.MIN_KEPT", int(rng.integers(1, 4)))
+    monkeypatch.setattr("skxsae._affinity.STORED_CELLS", int(rng.integers(20, 200)))
+    monkeypatch.setattr("skxsae._assignment.N_PARTNERS", 2)
+    monkeypatch.setattr("skxsae._assignment.MORE_CANDIDATES", int(rng.integers(1, 4)))
+    monkeypatch.setattr("skxsae._assignment.MAX_DENSE_CELLS", 0)
+    n_x, n_y = rng.integers(2, 18, size=2)
+    x, y = (_codes(rng, rng.integers(20, 60), n, 0.4) for n in (n_x, n_y))
+    y = np.resize(y, (len(x), n_y))
+    if seed % 2:
+        x = x * rng.choice([-1, 1], size=n_x)
+    metric = ["correlation", "absolute_correlation", "cosine", "jaccard"][seed % 4]
+    matcher = _fit(sparse.csr_array(x), sparse.csr_array(y), metric=metric)
+    _assert_consistent(matcher, x, y, metric=metric)
+    found = np.nansum(matcher.scores_)
+    np.testing.assert_allclose(found, _optimum(x, y, 1, metric).sum(), atol=1e-9)
+    assert abs(matcher.gap_) < 1e-9
+
+
 def test_matches_of_a_low_score_are_given_up():
     x, y = _views(35)
     full = _fit(x, y)

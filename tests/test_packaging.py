@@ -124,10 +124,11 @@ def test_readme_links_lead_somewhere():
 
 @pytest.mark.filterwarnings("ignore:Only .* matches score above the noise")
 def test_readme_example_runs(capsys):
-    (code,) = readme_blocks("python")
+    code = "\n".join(readme_blocks("python"))
     code, n_replaced = re.subn(r"k=8, ", "k=8, max_iter=10, ", code)
     assert n_replaced == 1
     names = {}
     exec(code, names)
     assert names["z_img"].shape == names["z_txt"].shape
+    assert names["sae"].matcher_.assignment == "soft"
     assert capsys.readouterr().out

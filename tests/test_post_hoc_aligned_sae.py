@@ -360,6 +360,15 @@ def test_explained_contributions_sum_to_the_cosine(matcher):
         assert set(table[["x_latent", "y_latent"]].itertuples(index=False)) <= pairs
 
 
+def test_one_pair_is_explained_at_a_time():
+    data = make_pairs()
+    sae = fit_small(data)
+    with pytest.raises(ValueError, match=r"x must be one sample, got shape \(2, 16\)"):
+        sae.explain_pair(data.X[:2], data.y[:2])
+    table = sae.explain_pair(data.X[:1], data.y[0].tolist())
+    pd.testing.assert_frame_equal(table, sae.explain_pair(data.X[0], data.y[0]))
+
+
 @pytest.mark.parametrize("matcher", [None, SOFT])
 def test_descriptions_show_own_latents_and_their_match(matcher):
     data = make_pairs()
