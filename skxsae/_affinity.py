@@ -17,8 +17,8 @@ BLOCK_CELLS = 2**18
 # cells of a block of which only the pairs that fire together are stored
 STORED_CELLS = 2**21
 # scores that are held in memory, 12 bytes each, and of each latent at least
-MAX_STORED = 2**24
-MIN_KEPT = 256
+MAX_STORED = 2**22
+MIN_KEPT = 512
 N_THREADS = os.cpu_count() or 1
 
 

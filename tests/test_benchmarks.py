@@ -151,15 +151,12 @@ def test_own_order_undoes_the_alignment(benchmark_module):
     codes_x, codes_y = benchmark_module("_common").own_order(
         aligned, *aligned.transform(X, -X)
     )
-    np.testing.assert_array_equal(
-        codes_x.toarray(), x_sae.fit(X).transform(X).toarray()
-    )
-    np.testing.assert_array_equal(
-        codes_y.toarray(), y_sae.fit(-X).transform(-X).toarray()
-    )
+    # a product of reordered weights rounds in another order on some processors
+    expected = x_sae.fit(X).transform(X), y_sae.fit(-X).transform(-X)
+    for ours, theirs in zip((codes_x, codes_y), expected, strict=True):
+        np.testing.assert_allclose(ours.toarray(), theirs.toarray(), rtol=2e-6)
 
 
-@pytest.fixture
 def tiny_preset(benchmark_module, monkeypatch):
     """`synthetic` with a preset of 16 concepts."""
     synthetic = benchmark_module("synthetic")
