@@ -1,6 +1,5 @@
 """How well each latent of one view goes with each latent of another."""
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from joblib import effective_n_jobs
 from scipy import sparse
 
 from skxsae._coactivation import Product
@@ -19,7 +19,8 @@ STORED_CELLS = 2**21
 # scores that are held in memory, 12 bytes each, and of each latent at least
 MAX_STORED = 2**22
 MIN_KEPT = 512
-N_THREADS = os.cpu_count() or 1
+# more threads would only compete for memory
+N_THREADS = min(8, effective_n_jobs(-1))
 
 
 class _Affinity:
@@ -184,8 +185,9 @@ def _largest_of_rows(scores, n_kept):
     for i in np.flatnonzero(counts > n_kept):
         entries = slice(scores.indptr[i], scores.indptr[i + 1])
         row = scores.data[entries]
-        floor[i] = np.partition(row, counts[i] - n_kept)[counts[i] - n_kept]
-        kept[entries] = row > floor[i]
+        left_out = np.argpartition(row, counts[i] - n_kept)[: counts[i] - n_kept]
+        floor[i] = row[left_out].max()
+        kept[scores.indptr[i] + left_out] = False
     indptr = np.concatenate([[0], np.cumsum(kept)])[scores.indptr]
     parts = scores.data[kept], scores.indices[kept], indptr
     return sparse.csr_array(parts, scores.shape), floor

@@ -15,6 +15,12 @@ def score_intervals(X, y, groups, metric, n_resamples, random_state, level=0.95)
     `X` and `y` are csr_arrays with a column for each match. Whole groups are drawn with
     replacement.
     """
+    if groups.max() == 0:
+        raise ValueError(
+            "groups has a single value, but the bootstrap draws whole groups and so "
+            "needs at least 2. Pass groups=None if rows are independent, or "
+            "n_bootstrap=0 to do without intervals."
+        )
     X, y = X.astype(np.float64), y.astype(np.float64)
     parts = (X, X.multiply(X), y, y.multiply(y), X.multiply(y))
     sums = [_group_sums(part, groups) for part in parts]

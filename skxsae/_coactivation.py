@@ -1,11 +1,10 @@
 """Co-activation of the latents of two views, from sparse codes only."""
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from scipy import sparse
-from sklearn.utils import gen_batches
+from sklearn.utils import check_array, gen_batches
 
 # latents of x whose products fit the cache
 ROWS_OF_PRODUCT = 256
@@ -24,7 +23,7 @@ def as_codes(Z):
     return sparse.csr_array((codes.data, indices, indptr), shape=codes.shape)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Marginals:
     """Float64 sums over the samples of one view, each of shape (n_latents,)."""
 
@@ -72,12 +71,9 @@ class Product:
     """``X.T @ y`` of two csr_arrays, of which rows are computed when asked for."""
 
     def __init__(self, X, y):
-        self.X, self.y = X.astype(np.float64), y.astype(np.float64)
-
-    @cached_property
-    def _by_latent(self):
-        """X with a row for each latent."""
-        return sparse.csr_array(self.X.T)
+        self.X, self.y = (codes.astype(np.float64, copy=False) for codes in (X, y))
+        # made here, as threads share it
+        self._by_latent = sparse.csr_array(self.X.T)
 
     @property
     def shape(self):
@@ -114,7 +110,7 @@ class Product:
         return sparse.vstack(blocks, format="csr") if n_x else blocks[0]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Coactivation:
     """Sums over paired codes that a matching needs; ``a + b`` are those of both parts.
 
@@ -174,7 +170,10 @@ class Coactivation:
         coactivation : Coactivation
             Their sums.
         """
-        X, y = as_codes(X), as_codes(y)
+        X, y = (
+            as_codes(check_array(Z, accept_sparse="csr", input_name=name))
+            for Z, name in ((X, "X"), (y, "y"))
+        )
         if X.shape[0] != y.shape[0]:
             raise ValueError(
                 f"X has {X.shape[0]} rows and y has {y.shape[0]}, but row i of both "
@@ -185,7 +184,8 @@ class Coactivation:
 
     def __radd__(self, other):
         """The same sums, as `sum` begins with a 0."""
-        return self if other == 0 else NotImplemented
+        is_start = isinstance(other, int) and other == 0
+        return self if is_start else NotImplemented
 
     def __add__(self, other):
         """Sums over the samples of both."""

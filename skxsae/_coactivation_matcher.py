@@ -125,6 +125,9 @@ class CoactivationMatcher(
     mutual_ : ndarray of shape (n_latents_y,) of bool
         Whether the two latents of a match are each other's best.
 
+    min_score_ : float
+        Lowest score of a match that was kept, minus infinity without `min_score`.
+
     gap_ : float
         How far the sum of the scores can be below that of the best matching of all,
         before `min_score`: a proof of optimality where it is 0 but for rounding. NaN
@@ -149,8 +152,9 @@ class CoactivationMatcher(
         Whether the score of each match is above the noise floor.
 
     false_match_share_ : ndarray of shape (n_latents_y,)
-        Of the matches that score no lower than this one, the share that chance is
-        expected to make; NaN where there is no match or no null.
+        Smallest expected share of chance among the matches at which this one is kept:
+        the least of ``false_match_share(score).expected`` at its own and all lower
+        scores. NaN where there is no match or no null.
 
     score_intervals_ : ndarray of shape (n_latents_y, 2)
         95 % bootstrap interval of the score of each match, NaN without `n_bootstrap`.
@@ -311,7 +315,8 @@ class CoactivationMatcher(
         """Match the latents of two views from sums over their codes.
 
         The sums may come from any number of batches or machines. What needs the codes
-        themselves cannot be had: ``assignment="soft"`` and `n_bootstrap`.
+        themselves cannot be had: ``assignment="soft"`` and `n_bootstrap`. The null is
+        what is given here, whatever `n_null`.
 
         Parameters
         ----------
@@ -353,6 +358,7 @@ class CoactivationMatcher(
                 [self._matches_of_sums(part).scores for part in null],
             )
             self.n_features_in_ = coactivation.cross.shape[0]
+            self.__dict__.pop("feature_names_in_", None)
         return self
 
     def _check_sums(self, sums, first):
@@ -435,11 +441,10 @@ class CoactivationMatcher(
 
     def _matches(self, X, y, *, with_margins=False):
         """Matches between the living latents of two csr_arrays."""
-        product = Product(X, y)
-        x, y = (Marginals.from_codes(codes) for codes in (X, y))
-        x_alive, y_alive = (self._alive(marginals) for marginals in (x, y))
-        product = product.select(x_alive, y_alive)
-        sums = Coactivation(x[x_alive], y[y_alive], product)
+        x, y_sums = (Marginals.from_codes(codes) for codes in (X, y))
+        x_alive, y_alive = (self._alive(marginals) for marginals in (x, y_sums))
+        product = Product(X[:, x_alive], y[:, y_alive])
+        sums = Coactivation(x[x_alive], y_sums[y_alive], product)
         scores = affinity(sums, self.metric)
         return self._matches_of_scores(scores, x_alive, y_alive, with_margins)
 
@@ -493,9 +498,8 @@ class CoactivationMatcher(
             )
         self.gap_ = float(matches.gap)
         self._warn_noise(matches)
-        self._set_matches(
-            matches.above(self._lowest_score(len(matches.scores))), *shape
-        )
+        self.min_score_ = self._lowest_score(len(matches.scores))
+        self._set_matches(matches.above(self.min_score_), *shape)
 
     def _lowest_score(self, n_matches):
         """Lowest score of a match that is kept."""
@@ -503,13 +507,14 @@ class CoactivationMatcher(
             return -np.inf
         if self.min_score != "noise_floor":
             return self.min_score
-        if self.n_null_ == 0 and n_matches > 0:
+        if np.isnan(self.noise_floor_) and n_matches > 0:
             raise ValueError(
                 "min_score='noise_floor' needs a noise floor, but nothing was matched "
                 "by chance: give a number, or a null by n_null > 0 and a metric of "
                 "codes, or by null in fit_coactivation."
             )
-        return self.noise_floor_
+        # what only equals the floor does not beat it
+        return np.nextafter(self.noise_floor_, np.inf)
 
     def _set_matches(self, matches, n_latents_x, n_latents_y):
         """Set the attributes that have an entry per latent of the reference."""
@@ -535,6 +540,7 @@ class CoactivationMatcher(
             self.null_scores_,
             self.n_null_,
             self.share_without_partner_,
+            self.min_score_,
         )
 
     def _null_scores(self, X, y, groups, matches, rng):
@@ -606,7 +612,7 @@ class CoactivationMatcher(
             where none may, NaN without a null.
         """
         check_is_fitted(self)
-        if not (isinstance(share, (int, float)) and 0 <= share <= 1):
+        if not isinstance(share, Real) or not 0 <= float(share) <= 1:
             raise ValueError(f"share must be a number from 0 to 1, got {share!r}.")
         return self._null_matches().score_at(share)
 
@@ -697,6 +703,8 @@ class CoactivationMatcher(
             )
         if self._is_soft():
             return self._beside(y, self.reference_translation_, translated_first=False)
+        if sparse.issparse(y):
+            return as_container(as_codes(y), sparse_output=True)
         return y
 
     def _is_soft(self):

@@ -48,22 +48,28 @@ class FalseMatchShare(NamedTuple):
 
 
 def share_without_partner(scores, null_scores):
-    """Share of the matches with no true partner: Storey's, at the null's median."""
+    """Share of the matches with no true partner: Storey's, at the null's median.
+
+    One more match is taken to be low than are, so that the share is never 0.
+    """
     if len(scores) == 0 or len(null_scores) == 0:
         return np.nan
     median = np.median(null_scores)
-    return min(1.0, float(np.mean(scores <= median) / np.mean(null_scores <= median)))
+    low = (1 + np.count_nonzero(scores <= median)) / len(scores)
+    return min(1.0, float(low / np.mean(null_scores <= median)))
 
 
 class NullMatches:
     """What chance makes of matches, from the scores of `n_null` matchings of chance."""
 
-    def __init__(self, scores, null_scores, n_null, chance):
+    def __init__(self, scores, null_scores, n_null, chance, lowest=-np.inf):
         self.scores, self.null_scores = np.sort(scores), np.sort(null_scores)
         self.n_null, self.chance = n_null, chance
+        self.lowest = lowest  # matches that score lower were given up
 
     def _counts(self, min_score):
         """Numbers of matches, and of those of chance, that score no lower."""
+        min_score = np.maximum(min_score, self.lowest)
         return (
             len(self.scores) - np.searchsorted(self.scores, min_score),
             len(self.null_scores) - np.searchsorted(self.null_scores, min_score),

@@ -87,8 +87,8 @@ class PostHocAlignedSAE(TwoViewMixin, BaseEstimator):
     matcher_ : CoactivationMatcher
         The fitted matcher, which takes codes of y in their own order to those of X.
 
-    matches_ : DataFrame of shape (n_matches, 10)
-        A row for each match: "x_latent" (which is its column in the aligned codes),
+    matches_ : DataFrame with a row for each match
+        "x_latent" (which is its column in the aligned codes),
         "y_latent" (its number in the order in which y's autoencoder was trained), the
         score, under the name of the matcher's metric (by default "correlation"),
         "low" and "high" (its bootstrap interval, if the matcher has `n_bootstrap`),
@@ -285,7 +285,7 @@ class PostHocAlignedSAE(TwoViewMixin, BaseEstimator):
     def _align(self, x_sae, y_sae, views, groups, seed):
         """Match the latents of two fitted autoencoders and renumber those of y."""
         codes_x, codes_y = (
-            sae._encode(view.X, self.device)[view.inverse]
+            sae._own_codes(view.X, self.device)[view.inverse]
             for sae, view in zip((x_sae, y_sae), views, strict=True)
         )
         matcher = CoactivationMatcher() if self.matcher is None else clone(self.matcher)
@@ -459,10 +459,10 @@ class PostHocAlignedSAE(TwoViewMixin, BaseEstimator):
 
 def _single_sample(sample, name):
     """One sample as an array of one row."""
-    sample = np.asarray(sample)
-    if sample.ndim > 2 or (sample.ndim == 2 and len(sample) != 1):
-        raise ValueError(f"{name} must be one sample, got shape {sample.shape}.")
-    return sample.reshape(1, -1)
+    shape = np.shape(sample)
+    if len(shape) > 2 or (len(shape) == 2 and shape[0] != 1):
+        raise ValueError(f"{name} must be one sample, got shape {shape}.")
+    return sample if len(shape) == 2 else np.reshape(sample, (1, -1))
 
 
 def _check_frozen(sae, X, n_features, name):

@@ -24,7 +24,7 @@ _ACTIVE_RATIO = 5
 _SAMPLE = 4096
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Translation:
     """A map of low rank, of which each sample keeps the largest positive entries.
 
@@ -79,6 +79,12 @@ def fit_translations(X, y, *, min_fires, shrinkage, rank, n_active, random_state
     of its standard deviation.
     """
     views = [_Standardised(codes, min_fires) for codes in (X, y)]
+    if min(view.n_alive for view in views) == 0:  # nothing to translate
+        nothing = [np.zeros((codes.shape[1], 1)) for codes in (X, y)]
+        return (
+            _scaled(X, views[0], nothing[0], nothing[1], n_active),
+            _scaled(y, views[1], nothing[1], nothing[0], n_active),
+        )
     rng = np.random.default_rng(random_state.randint(2**31 - 1))
     x_root, y_root = (_inverse_root(view, shrinkage, rank, rng) for view in views)
     between = x_root @ correlations(*views) @ y_root

@@ -157,6 +157,7 @@ def test_own_order_undoes_the_alignment(benchmark_module):
         np.testing.assert_allclose(ours.toarray(), theirs.toarray(), rtol=2e-6)
 
 
+@pytest.fixture
 def tiny_preset(benchmark_module, monkeypatch):
     """`synthetic` with a preset of 16 concepts."""
     synthetic = benchmark_module("synthetic")

@@ -100,6 +100,16 @@ def test_two_parts_merge_to_the_whole(shape, seed, cut):
     np.testing.assert_array_equal(merged.cross.toarray(), whole.cross.toarray())
 
 
+def test_codes_that_cannot_be_summed_are_refused():
+    x = np.eye(4)
+    bad = x.copy()
+    bad[1, 1] = np.nan
+    with pytest.raises(ValueError, match="Input y contains NaN"):
+        Coactivation.from_codes(x, bad)
+    with pytest.raises(ValueError, match="Expected 2D array, got 1D"):
+        Coactivation.from_codes(x, x[0])
+
+
 def test_sums_can_be_summed():
     x = np.eye(4)
     parts = [_statistics(x[:2], x[:2]), _statistics(x[2:], x[2:])]

@@ -603,8 +603,34 @@ def test_a_noise_floor_that_is_not_there_cannot_be_asked_for():
         matcher.set_params(n_null=0).fit(x, y)
 
 
+def test_the_share_of_what_was_kept_is_known_from_its_lowest_score():
+    x, y = _views(40, n_samples=500, n_x=30, n_y=30, shared=15)
+    full = _fit(x, y, n_null=5, random_state=0)
+    low = np.sort(full.scores_)[15]
+    kept = _fit(x, y, n_null=5, random_state=0, min_score=low)
+    assert kept.min_score_ == low
+    assert kept.false_match_share(-1) == full.false_match_share(low)
+    assert kept.false_match_share(0.9) == full.false_match_share(0.9)
+
+
+def test_one_group_has_no_bootstrap():
+    x, y = _views(41)
+    with pytest.raises(ValueError, match="the bootstrap draws whole groups"):
+        _fit(x, y, n_bootstrap=5, groups=np.zeros(300))
+
+
+def test_sums_forget_the_names_of_other_latents():
+    x, y = _views(42)
+    matcher = _fit(pd.DataFrame(x).add_prefix("a"), y)
+    assert hasattr(matcher, "feature_names_in_")
+    matcher.fit_coactivation(Coactivation.from_codes(x[:, 1:], y))
+    assert not hasattr(matcher, "feature_names_in_")
+    assert matcher.n_features_in_ == 11
+
+
 def test_a_share_is_a_number_from_0_to_1():
     matcher = _fit(*_views(39), n_null=1)
+    assert matcher.score_at_share(np.float32(0.05)) <= np.inf
     for share in (5, -0.1, "5%"):
         with pytest.raises(ValueError, match="share must be a number from 0 to 1"):
             matcher.score_at_share(share)
@@ -723,9 +749,11 @@ def test_the_share_of_false_matches_is_as_expected(share):
 def test_false_match_share_counts():
     scores = np.array([0.1, 0.2, 0.3, 0.9])
     null_scores = np.array([0.05, 0.15, 0.25, 0.25, 0.1, 0.22, 0.12, 0.11])
-    # the null's median is 0.135: half of it lies below, and a quarter of the matches
-    chance = share_without_partner(scores, null_scores)
-    assert chance == 0.5
+    # the null's median is 0.135: half of it lies below, and one match of four, which
+    # is counted as two
+    assert share_without_partner(scores, null_scores) == 1
+    assert share_without_partner(scores + 1, null_scores) == 0.5
+    chance = 0.5
     assert share_without_partner(scores - 1, null_scores) == 1
     null = NullMatches(scores, null_scores, 2, chance)
     share = null.share(0.2)

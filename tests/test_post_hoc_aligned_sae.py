@@ -360,6 +360,17 @@ def test_explained_contributions_sum_to_the_cosine(matcher):
         assert set(table[["x_latent", "y_latent"]].itertuples(index=False)) <= pairs
 
 
+def test_frozen_views_of_a_soft_alignment_are_matched_by_their_own_latents():
+    data = make_pairs()
+    soft = fit_small(data, matcher=SOFT)
+    x_sae, y_sae = FrozenEstimator(soft.x_sae_), FrozenEstimator(soft.y_sae_)
+    again = PostHocAlignedSAE(x_sae=x_sae, y_sae=y_sae, random_state=0)
+    again.fit(data.X, data.y)
+    assert len(again.matches_) == len(soft.matches_)
+    assert (again.matches_["x_latent"] < 48).all()
+    assert_allclose(again.matches_["correlation"], soft.matches_["correlation"])
+
+
 def test_one_pair_is_explained_at_a_time():
     data = make_pairs()
     sae = fit_small(data)

@@ -171,6 +171,8 @@ def test_seed_and_dead_views():
     x, y = _split_views(8)
     first, second = (_fit(x, y, seed=3)[0] for _ in range(2))
     np.testing.assert_array_equal(first.source, second.source)
+    for rank in (256, 2):  # the dense and the iterative way
+        assert _fit(0 * x, y, rank=rank)[0](x).nnz == 0
     to_y, to_x = _fit(0 * x, y)
     assert to_y.weight == to_x.weight == 0
     assert to_y(x).nnz == to_x(y).nnz == 0

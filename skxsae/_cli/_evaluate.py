@@ -35,9 +35,8 @@ def evaluate(name, fit, pairs, separate_saes):
         "seconds": fit.seconds,
     }
     if pairs.truth is not None and is_model:
-        row |= _recovery(
-            fit, pairs.truth, separate_saes if name in ("post_hoc", "soft") else None
-        )
+        as_trained = separate_saes if name in ("post_hoc", "soft") else None
+        row |= _recovery(fit, pairs.truth, as_trained, is_soft=name == "soft")
         row["latent_alignment_error"] = latent_alignment_error(codes_x, codes_y)
     return row
 
@@ -53,21 +52,25 @@ def _recalls(codes_x, codes_y, groups):
     }
 
 
-def _recovery(fit, truth, as_trained):
+def _recovery(fit, truth, as_trained, is_soft):
     """Errors against the true directions, with one active latent as the authors do."""
     phi, psi = truth.x_features[truth.shared], truth.y_features[truth.shared]
-    codes_x = keep_top_k(fit.x_sae.transform(phi), 1)
-    codes_y = keep_top_k(fit.y_sae.transform(psi), 1)
-    # a permutation must not pass for the collapse of two directions into one latent
+    # a permutation must not pass for the collapse of two directions into one latent,
+    # and the strongest latent of a soft code is of the other view
     x_sae, y_sae = as_trained or (fit.x_sae, fit.y_sae)
+    own_x = keep_top_k(x_sae.transform(phi), 1)
+    own_y = keep_top_k(y_sae.transform(psi), 1)
+    aligned = [
+        keep_top_k(sae.transform(rows), 1)
+        for sae, rows in ((fit.x_sae, phi), (fit.y_sae, psi))
+    ]
     return {
         "feature_recovery_error": feature_recovery_error(
-            phi,
-            fit.x_sae.inverse_transform(codes_x),
-            psi,
-            fit.y_sae.inverse_transform(codes_y),
+            phi, x_sae.inverse_transform(own_x), psi, y_sae.inverse_transform(own_y)
         ),
-        "feature_alignment_error": feature_alignment_error(codes_x, codes_y),
+        "feature_alignment_error": None
+        if is_soft
+        else feature_alignment_error(*aligned),
         "feature_collapse_rate": feature_collapse_rate(
             x_sae.components_, y_sae.components_, phi, psi
         ),
