@@ -666,8 +666,8 @@ class CoactivationMatcher(
             The same activations, each in the column of the reference latent that its
             latent is matched to. Columns of unmatched reference latents are zero, and
             the latents in ``unmatched_`` are left out. CSR if `X` is sparse. With
-            ``assignment="soft"``, of shape (n_samples, n_latents_y + n_features_in_):
-            the translation into the latents of the reference, then `X` as it is.
+            ``assignment="soft"``, of shape (n_samples, n_latents_y + n_latents_x): the
+            translation into the latents of the reference, then `X` as it is.
         """
         check_is_fitted(self)
         X = self._check_codes(X, reset=False)
@@ -692,7 +692,7 @@ class CoactivationMatcher(
         -------
         codes : {ndarray, sparse matrix} of shape (n_samples, n_latents_y)
             `y` as it is. With ``assignment="soft"``, of shape (n_samples, n_latents_y
-            + n_features_in_): `y`, then its translation into the latents of `X`.
+            + n_latents_x): `y`, then its translation into the latents of `X`.
         """
         check_is_fitted(self)
         y = self._check_reference(y)
