@@ -105,7 +105,7 @@ def _dense_hungarian(affinity):
 
 
 def _opposite_order(affinity):
-    """Match of each x latent: the best one where nothing fires together."""
+    """Some match of each x latent, to begin with: large shifts with small ones."""
     x_back, y_back = affinity.background
     match = np.empty(len(x_back), dtype=np.intp)
     match[np.argsort(-x_back)] = np.argsort(-y_back)[: len(match)]

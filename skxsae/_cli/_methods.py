@@ -121,11 +121,11 @@ class Fitter:
 
     @cached_property
     def aligned(self):
-        """The same dictionaries aligned one to one, and the seconds of that."""
+        """The separate dictionaries aligned one to one, and the seconds of that."""
         return self._aligned("hungarian")
 
     def _aligned(self, assignment):
-        """The same dictionaries aligned by co-activation, and the seconds of that."""
+        """The separate dictionaries under an assignment, and the seconds of that."""
         x_sae, y_sae, _ = self.separate_saes
         start = time.perf_counter()
         matcher = CoactivationMatcher(
