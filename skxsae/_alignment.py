@@ -6,6 +6,14 @@ import pandas as pd
 from skxsae._topk_sae import TopKSAE
 from skxsae._validation import distinct_rows
 
+_BY_LATENT = (
+    "components_",
+    "encoder_",
+    "encoder_bias_",
+    "firing_rate_",
+    "threshold_",
+)
+
 
 class DistinctRows:
     """The distinct rows `X` of a view's groups; ``X[inverse]`` are all its rows."""
@@ -61,10 +69,13 @@ def reordered(sae, order):
     """Copy of a fitted autoencoder with latent ``order[j]`` at j, or none if -1."""
     copy = TopKSAE(**sae.get_params(deep=False))
     copy.__dict__.update(vars(sae))
-    copy.__dict__.pop("translation_", None)
+    for name in ("translation_", "_stream"):
+        copy.__dict__.pop(name, None)
     present = order >= 0
-    for name in ("components_", "encoder_", "encoder_bias_", "firing_rate_"):
-        old = getattr(sae, name)
+    for name in _BY_LATENT:
+        old = np.asarray(getattr(sae, name, 0.0))
+        if not old.ndim:  # a threshold that all latents share, or none
+            continue
         new = np.zeros((len(order), *old.shape[1:]), dtype=old.dtype)
         new[present] = old[order[present]]
         setattr(copy, name, new)

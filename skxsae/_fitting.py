@@ -7,11 +7,19 @@ import numpy as np
 import torch
 from sklearn.utils import check_random_state
 
+from skxsae._activations import Weights, threshold_of
 from skxsae._callbacks import PassCallbacks
 from skxsae._losses import ALIGNMENTS, PUBLISHED_WEIGHTS, dense_alignment
-from skxsae._training import Record, Settings, Weights, initial_weights, train
+from skxsae._training import (
+    Record,
+    Settings,
+    Trainer,
+    initial_weights,
+    tied,
+    train,
+)
 from skxsae._validation import resolve_device
-from skxsae._views import View, fit_normalization
+from skxsae._views import View, fit_normalization, keep_on_device_if_they_fit
 
 logger = logging.getLogger("skxsae")
 
@@ -19,7 +27,7 @@ _ROWS_PER_LATENT = 8
 _LATENTS_PER_FEATURE = 8
 _LATENTS_PER_ACTIVE = 16
 _ROWS_SEEN = 1_000_000
-_DEAD_AFTER = 2**18
+DEAD_AFTER = 2**18
 _SAMPLE = 1024
 _TAKEN_AS_GIVEN = (
     "activation",
@@ -29,6 +37,8 @@ _TAKEN_AS_GIVEN = (
     "schedule",
     "fit_intercept",
     "aux_weight",
+    "precision",
+    "positive_code",
 )
 
 
@@ -66,6 +76,16 @@ def _resolve_for_view(n_latents, k, X):
     return n_latents, int(min(k, max(1, n_latents // _LATENTS_PER_ACTIVE)))
 
 
+def n_latents_of_a_stream(params, arrays):
+    """Numbers of latents and of active latents where more rows are to come."""
+    n_latents, k = params["n_latents"], params["k"]
+    if n_latents != "auto":
+        return resolve_n_latents(n_latents, k, arrays)
+    most = _LATENTS_PER_FEATURE * min(X.shape[1] for X in arrays)
+    n_latents = 2 ** round(math.log2(max(2, most)))
+    return n_latents, int(min(k, max(1, n_latents // _LATENTS_PER_ACTIVE)))
+
+
 def resolve_max_iter(max_iter, n_rows):
     """Number of passes over `n_rows` rows."""
     if max_iter != "auto":
@@ -76,6 +96,8 @@ def resolve_max_iter(max_iter, n_rows):
 def resolve_alignment(params, n_latents):
     """Alignment term of two sparse codes, its weight, and the masking rate."""
     name, weight = params.get("alignment", "none"), params.get("alignment_weight", 0.0)
+    if name == "auto":
+        name = "group_sparse" if params["coupling"] == "shared" else "none"
     if name == "none":
         term, weight = None, 0.0
     elif callable(name):
@@ -89,6 +111,11 @@ def resolve_alignment(params, n_latents):
                 f"loss={params['loss']!r}, whose scale depends on the data: give a "
                 "number."
             )
+        if weight == "auto" and name not in PUBLISHED_WEIGHTS:
+            raise ValueError(
+                f"alignment_weight='auto' is not known for alignment={name!r}: give a "
+                "number."
+            )
         weight = PUBLISHED_WEIGHTS[name] if weight == "auto" else weight
     return {
         "alignment": term,
@@ -97,67 +124,81 @@ def resolve_alignment(params, n_latents):
     }
 
 
-def fit_dictionary(estimator, arrays):
-    """Train one dictionary on one or two views.
+class Fit:
+    """The autoencoders of an estimator and what trains them, before the first step.
 
-    Parameters are read from `estimator`, whose callbacks hear of every pass. Returns
-    one dict of fitted attributes for each view.
+    Parameters are read from `estimator`. The first rows of each view say where pre-bias
+    and encoder start.
     """
-    params = estimator.get_params(deep=False)
-    device = resolve_device(params["device"])
-    rng = check_random_state(params["random_state"])
-    n_rows = arrays[0].shape[0]
-    n_latents, k = resolve_n_latents(params["n_latents"], params["k"], arrays)
-    max_iter = resolve_max_iter(params["max_iter"], n_rows)
-    views = _views(params, arrays, device)
-    means, variances = zip(*[view.moments() for view in views], strict=True)
-    sample = rng.permutation(n_rows)[:_SAMPLE]
-    weights = initial_weights(
-        n_latents,
-        k,
-        _pre_bias(params, torch.stack(means)),
-        torch.stack([view[sample] for view in views]),
-        rng,
-    )
-    settings = _settings(params, arrays[0].shape, n_latents, k, max_iter, variances)
 
-    def fitted_attributes(weights, record):
+    def __init__(self, estimator, views, sizes, dead_after, rng):
+        self.views = views
+        params = estimator.get_params(deep=False)
+        settings = _settings(params, views, sizes, dead_after)
+        n_rows = len(views[0])
+        sample = rng.permutation(n_rows)[:_SAMPLE]
+        weights = initial_weights(
+            sizes[0],
+            [view[sample] for view in views],
+            _pre_biases(params, [view.moments()[0] for view in views]),
+            settings,
+            rng,
+        )
+        self.trainer = Trainer(weights, settings, seed=rng.randint(2**31 - 1))
+
+    def attributes(self, record: Record) -> list[dict]:
+        """Fitted attributes of each view, as NumPy arrays."""
         return [
-            _attributes(view, weights, record, i, settings)
-            for i, view in enumerate(views)
+            _attributes(view, weights, record, i, self.trainer.settings)
+            for i, (view, weights) in enumerate(
+                zip(self.views, self.trainer.weights, strict=True)
+            )
         ]
 
+
+def fit_dictionary(estimator, arrays):
+    """Train the autoencoders of one or two views.
+
+    Callbacks of `estimator` hear of every pass. Returns one dict of fitted attributes
+    for each view.
+    """
+    name = type(estimator).__name__
+    n_rows = arrays[0].shape[0]
+    max_iter = resolve_max_iter(estimator.max_iter, n_rows)
+    params = estimator.get_params(deep=False)
+    device = resolve_device(estimator.device)
+    rng = check_random_state(estimator.random_state)
+    sizes = resolve_n_latents(estimator.n_latents, estimator.k, arrays)
+    views = make_views(params, arrays, device)
+    fit = Fit(estimator, views, sizes, min(n_rows, DEAD_AFTER), rng)
     logger.info(
         "%s: %d latents, k=%d, %d passes over %d rows on %s",
-        type(estimator).__name__,
-        n_latents,
-        k,
+        name,
+        fit.trainer.n_latents,
+        fit.trainer.settings.k,
         max_iter,
         n_rows,
         device,
     )
+    keep_on_device_if_they_fit(views)
     callbacks = PassCallbacks(estimator, max_iter, *arrays)
 
-    def end_of_pass(weights, record):
+    def end_of_pass(record):
         logger.debug(
-            "%s: pass %d of %d, fvu %.4f",
-            type(estimator).__name__,
-            record.n_iter,
-            max_iter,
-            record.fvu,
+            "%s: pass %d of %d, fvu %.4f", name, record.n_iter, max_iter, record.fvu
         )
         return callbacks.end_pass(
-            lambda: estimator._reconstruct(fitted_attributes(weights, record)),
+            lambda: estimator._reconstruct(fit.attributes(record)),
             is_last=record.n_iter == max_iter,
         )
 
-    record = train(views, weights, settings, rng, end_of_pass)
-    attributes = fitted_attributes(weights, record)
+    record = train(views, fit.trainer, max_iter, rng, end_of_pass)
+    attributes = fit.attributes(record)
     callbacks.end_fit(estimator._reconstruct(attributes))
     return attributes
 
 
-def _views(params: dict, arrays: list, device: str) -> list[View]:
+def make_views(params: dict, arrays: list, device: str) -> list[View]:
     """Both views under the normalisation of each or of the rows of both."""
     name = params["normalize"]
     if params.get("statistics") == "pooled":
@@ -170,23 +211,24 @@ def _views(params: dict, arrays: list, device: str) -> list[View]:
     ]
 
 
-def _pre_bias(params: dict, means: torch.Tensor) -> torch.Tensor:
-    """Pre-bias of each view, or the one of both: (1 or n_views, d)."""
+def _pre_biases(params: dict, means: list[torch.Tensor]) -> list[torch.Tensor]:
+    """Where the pre-bias of each view starts; a pooled one is the same tensor."""
     if not params["fit_intercept"]:
-        means = torch.zeros_like(means)
-    pooled = params.get("statistics") == "pooled"
-    return means.mean(0, keepdim=True) if pooled else means
+        means = [torch.zeros_like(mean) for mean in means]
+    if params.get("statistics") == "pooled":
+        return [torch.stack(means).mean(0)] * len(means)
+    return means
 
 
-def _settings(params, shape, n_latents, k, max_iter, variances) -> Settings:
+def _settings(params, views, sizes, dead_after) -> Settings:
     """What the training loop needs to know."""
-    n_rows, n_features = shape
+    n_latents, k = sizes
+    n_features = min(view.X.shape[1] for view in views)
     return Settings(
         k=k,
-        max_iter=max_iter,
         aux_k=params["aux_k"] or max(1, n_features // 2),
-        dead_after=min(n_rows, _DEAD_AFTER),
-        total_variance=sum(variances),
+        dead_after=dead_after,
+        coupling=params.get("coupling", "shared"),
         **{name: params[name] for name in _TAKEN_AS_GIVEN},
         **resolve_alignment(params, n_latents),
     )
@@ -201,9 +243,9 @@ def _attributes(
         "n_latents_": len(weights.decoder),
         "k_": settings.k,
         "components_": _to_numpy(weights.decoder),
-        "encoder_": _to_numpy(weights.encoder),
+        "encoder_": _to_numpy(tied(weights, settings.activation).encoder),
         "encoder_bias_": _to_numpy(weights.encoder_bias),
-        "mean_": _to_numpy(weights.pre_bias[min(index, len(weights.pre_bias) - 1)]),
+        "mean_": _to_numpy(weights.pre_bias),
         "offset_": view.normalization.offset.astype(view.dtype),
         "scale_": view.normalization.scale.astype(view.dtype),
         "unit_length_": view.normalization.unit_length,
@@ -216,6 +258,8 @@ def _attributes(
     }
     if settings.activation == "batch_topk":
         attributes["threshold_"] = record.threshold
+    elif settings.activation == "jumprelu":
+        attributes["threshold_"] = _to_numpy(threshold_of(weights.level))
     return attributes
 
 

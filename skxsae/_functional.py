@@ -7,6 +7,7 @@ O(batch k d) in place of O(batch m d).
 """
 
 import warnings
+from types import ModuleType
 from typing import NamedTuple
 
 import torch
@@ -33,18 +34,29 @@ class Grouping(NamedTuple):
     offsets: torch.Tensor  # (m,) first entry of each latent
 
 
+def kernels_for(tensor: torch.Tensor) -> ModuleType | None:
+    """The Triton kernels that stand in for torch's operations on a GPU."""
+    if not tensor.is_cuda:
+        return None
+    from skxsae import _kernels
+
+    return _kernels if _kernels.available(tensor) else None
+
+
 def group_by_latent(indices: torch.Tensor, n_latents: int) -> Grouping:
     """Group the entries of a batch of codes by latent."""
-    flat = indices.flatten()
-    entries = torch.sort(flat.int(), stable=True).indices
-    counts = torch.bincount(flat, minlength=n_latents)
-    return Grouping(entries, entries // indices.shape[1], counts.cumsum(0) - counts)
+    latents, entries = torch.sort(indices.flatten().int(), stable=True)
+    numbers = torch.arange(n_latents, dtype=torch.int32, device=indices.device)
+    offsets = torch.searchsorted(latents, numbers)
+    return Grouping(entries, entries // indices.shape[1], offsets)
 
 
 def selected_dots(
     rows: torch.Tensor, directions: torch.Tensor, indices: torch.Tensor
 ) -> torch.Tensor:
     """Dot products of each row with its selected directions: (batch, k)."""
+    if kernels := kernels_for(rows):
+        return kernels.selected_dots(rows, directions, indices)
     n_rows, k = indices.shape
     pattern = torch.sparse_csr_tensor(
         torch.arange(0, n_rows * k + 1, k, device=rows.device),
@@ -61,24 +73,32 @@ def weighted_sum(
     values: torch.Tensor, indices: torch.Tensor, directions: torch.Tensor
 ) -> torch.Tensor:
     """Sum of the selected directions, weighted by the values: (batch, d)."""
-    return embedding_bag(indices, directions, per_sample_weights=values, mode="sum")
+    if kernels := kernels_for(directions):
+        return kernels.weighted_sum(values, indices, directions)
+    return embedding_bag(
+        indices, directions.detach(), per_sample_weights=values.detach(), mode="sum"
+    )
 
 
 def sum_by_latent(
     values: torch.Tensor, rows: torch.Tensor, grouping: Grouping
 ) -> torch.Tensor:
     """Sum over the batch of value times row, for each latent: (m, d)."""
+    if kernels := kernels_for(rows):
+        return kernels.sum_by_latent(values, rows, grouping)
     return embedding_bag(
         grouping.rows,
-        rows,
+        rows.detach(),
         grouping.offsets,
-        per_sample_weights=values.flatten()[grouping.entries],
+        per_sample_weights=values.detach().flatten()[grouping.entries],
         mode="sum",
     )
 
 
 def total_by_latent(values: torch.Tensor, grouping: Grouping) -> torch.Tensor:
     """Sum of the values of each latent, in a fixed order on any device: (m,)."""
+    if kernels := kernels_for(values):
+        return kernels.total_by_latent(values, grouping)
     ones = torch.ones((len(values), 1), dtype=values.dtype, device=values.device)
     return sum_by_latent(values, ones, grouping).squeeze(1)
 
@@ -96,13 +116,17 @@ class _Encode(torch.autograd.Function):
     def forward(ctx, rows, encoder, bias, values, indices, grouping):
         ctx.save_for_backward(rows, encoder, indices)
         ctx.grouping = grouping
+        if values is None:
+            return selected_dots(rows, encoder, indices) + bias[indices]
         return values.clone()
 
     @staticmethod
     def backward(ctx, grad):
         rows, encoder, indices = ctx.saved_tensors
         grad_bias = total_by_latent(grad, ctx.grouping)
-        grad_rows = weighted_sum(grad, indices, encoder)
+        grad_rows = None
+        if ctx.needs_input_grad[0]:
+            grad_rows = weighted_sum(grad, indices, encoder)
         grad_encoder = sum_by_latent(grad, rows, ctx.grouping)
         return grad_rows, grad_encoder, grad_bias, None, None, None
 
@@ -127,23 +151,18 @@ class _Decode(torch.autograd.Function):
         return grad_values, None, grad_decoder, None
 
 
-def pre_activations(
-    rows: torch.Tensor, encoder: torch.Tensor, bias: torch.Tensor
-) -> torch.Tensor:
-    """Pre-activations of all latents: (batch, m), without a gradient."""
-    with torch.no_grad():
-        return torch.addmm(bias, rows, encoder.T)
-
-
 def encode_selected(
     rows: torch.Tensor,
     encoder: torch.Tensor,
     bias: torch.Tensor,
-    values: torch.Tensor,
+    values: torch.Tensor | None,
     indices: torch.Tensor,
     grouping: Grouping,
 ) -> torch.Tensor:
-    """Values of the selected latents, with a gradient for rows, encoder and bias."""
+    """Values of the selected latents, with a gradient for rows, encoder and bias.
+
+    They are computed if `values` is None.
+    """
     return _Encode.apply(rows, encoder, bias, values, indices, grouping)
 
 

@@ -59,6 +59,14 @@ def iso_energy(x: Codes, y: Codes) -> torch.Tensor:
     return -(dots / norms.masked_fill(norms == 0, 1.0)).mean()
 
 
+def inner_product(x: Codes, y: Codes) -> torch.Tensor:
+    """Minus the mean inner product of paired codes.
+
+    The form that Proposition 2 of the heterogeneity paper analyses.
+    """
+    return -(x[0] * values_at(*y, wanted=x[1])).sum(1).mean()
+
+
 def _without_top(codes: Codes, *tops: torch.Tensor) -> Codes:
     """Codes whose latents `tops` (one per row) are set to zero."""
     values, indices = codes
@@ -86,7 +94,7 @@ def group_sparse(x: Codes, y: Codes) -> torch.Tensor:
     both = x[0].square() + values_at(*y, wanted=x[1]).square()
     off = (x[0] == 0) | (both == 0)
     in_x = both.masked_fill(off, 1.0).sqrt().masked_fill(off, 0.0)
-    counted = (y[0] == 0) | (values_at(*x, wanted=y[1]) > 0)
+    counted = (y[0] == 0) | (values_at(*x, wanted=y[1]) != 0)
     only_y = y[0].masked_fill(counted, 0.0)
     return (in_x.sum() + only_y.sum()) / len(x[0])
 
@@ -94,6 +102,7 @@ def group_sparse(x: Codes, y: Codes) -> torch.Tensor:
 ALIGNMENTS: dict[str, Callable[[Codes, Codes], torch.Tensor]] = {
     "iso_energy": iso_energy,
     "iso_energy_masked": iso_energy_masked,
+    "inner_product": inner_product,
     "group_sparse": group_sparse,
 }
 

@@ -2,22 +2,34 @@
 
 from numbers import Real
 
-from sklearn.base import BaseEstimator, _fit_context
+import numpy as np
+from sklearn.base import BaseEstimator, _fit_context, clone
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
 
+from skxsae._couplings import COUPLINGS
+from skxsae._encoding import Encoder, as_container
 from skxsae._fitting import fit_dictionary
 from skxsae._losses import ALIGNMENTS
+from skxsae._streaming import fed
 from skxsae._topk_sae import TopKSAE
 from skxsae._two_views import TwoViewMixin, set_input_features
-from skxsae._validation import unchanged_on_error
+from skxsae._validation import (
+    check_same_length,
+    check_second_view,
+    check_view,
+    unchanged_on_error,
+)
+from skxsae._views import View
 
 
 class PairedSAE(TwoViewMixin, BaseEstimator):
-    """Sparse autoencoder with one dictionary shared by two views of the same width.
+    """Sparse autoencoder whose latents are shared by two views while it is trained.
 
-    Both views pass through the same encoder and decoder. The loss is the sum of their
-    reconstruction losses and of `alignment_weight` times an alignment term, which draws
-    the two codes of a pair together.
+    By default both views, of the same width, pass through the same encoder and decoder.
+    The loss is the sum of their reconstruction losses and of `alignment_weight` times
+    an alignment term, which draws the two codes of a pair together. Other couplings
+    give each view, of any width, an encoder and a decoder of its own.
 
     Parameters
     ----------
@@ -27,17 +39,37 @@ class PairedSAE(TwoViewMixin, BaseEstimator):
     k : int, default=32
         Number of active latents per sample and view.
 
-    alignment : {"none", "iso_energy", "iso_energy_masked", "group_sparse"} or \
-            callable, default="group_sparse"
+    coupling : {"shared", "cross_reconstruction", "global_topk", "crosscoder"}, \
+            default="shared"
+        What the views share:
+
+        - "shared": encoder, decoder and latents;
+        - "cross_reconstruction": the latents. In each step one view, drawn at random,
+          encodes, and the decoder of every view reconstructs its own member of the
+          pair: the universal autoencoder [4]_;
+        - "global_topk": the latents. In training the sum of the pre-activations of
+          both views chooses the active latents of both, and each code reconstructs
+          both views [5]_; `transform` encodes each view alone, for the sum would
+          tell a query which sample is its partner;
+        - "crosscoder": the code, which comes from the sum of both encoders [6]_.
+          `transform` needs both views, and its two outputs are the same code.
+
+    alignment : {"auto", "none", "iso_energy", "iso_energy_masked", "inner_product", \
+            "group_sparse"} or callable, default="auto"
         Alignment term: nothing, minus the cosine of the two codes [2]_, the same
-        without the strongest latent of either view (what the authors ran), or the sum
-        over latents of the norm of the pair of activations [3]_. A callable takes two
-        dense tensors of shape (batch, n_latents) and returns a scalar tensor.
+        without the strongest latent of either view (what the authors ran), minus their
+        inner product (what Proposition 2 of [1]_ is about), or the sum over latents of
+        the norm of the pair of activations [3]_. A callable takes two dense tensors of
+        shape (batch, n_latents) and returns a scalar tensor. "auto" is "group_sparse"
+        with ``coupling="shared"`` and "none" with any other, of which "global_topk"
+        alone takes a term.
 
     alignment_weight : float or "auto", default="auto"
         Weight of the alignment term against the sum of the two reconstruction losses.
         "auto" takes the published weight, 2e-4 for the iso-energy terms and 0.1 for
         "group_sparse", which goes with ``loss="fvu"`` only, and 1 for a callable.
+        For "inner_product" there is none. See
+        :func:`skxsae.model_selection.select_alignment_weight`.
 
     mask_rate : float, default=0.0
         Share of the latents that are hidden from both members of a pair in each
@@ -47,9 +79,11 @@ class PairedSAE(TwoViewMixin, BaseEstimator):
         Whether each view has its own pre-bias and its own statistics of `normalize`,
         which removes the gap between the two means, or both share those of all rows.
 
-    activation : {"topk", "batch_topk"}, default="topk"
-        Which latents are active, see :class:`TopKSAE`. With "batch_topk" both views
-        compete for the same budget.
+    activation : {"topk", "batch_topk", "relu", "jumprelu", "matching_pursuit"}, \
+            default="topk"
+        Which latents are active, see :class:`TopKSAE`. With "batch_topk" and
+        ``coupling="shared"`` both views compete for the same budget. "global_topk"
+        takes "topk" only.
 
     loss : {"fvu", "mse_sum", "mse_mean"}, default="fvu"
         Reconstruction loss of each view.
@@ -79,6 +113,15 @@ class PairedSAE(TwoViewMixin, BaseEstimator):
     fit_intercept : bool, default=True
         Whether to learn pre-biases, which are 0 otherwise.
 
+    transform_algorithm : {"auto", "encoder", "mp", "omp"}, default="auto"
+        How `transform` finds codes, see :class:`TopKSAE`.
+
+    positive_code : bool, default=True
+        Whether the codes of matching pursuit are non-negative, see :class:`TopKSAE`.
+
+    precision : {"float32", "tf32", "bf16", "int8", "screen"}, default="float32"
+        What the product of samples and encoder is computed in, see :class:`TopKSAE`.
+
     sparse_output : bool, default=True
         Whether `transform` returns sparse CSR containers or ndarrays.
 
@@ -92,7 +135,9 @@ class PairedSAE(TwoViewMixin, BaseEstimator):
     ----------
     x_sae_, y_sae_ : TopKSAE
         The fitted autoencoder of each view: the same dictionary with the pre-bias and
-        the normalisation of the view.
+        the normalisation of the view, or its own. Under ``coupling="crosscoder"`` it
+        has one half of the code's encoder and decoder, whose rows have unit norm
+        together, and its `transform` gives what that half alone makes of a sample.
 
     n_iter_ : int
         Number of passes.
@@ -115,6 +160,12 @@ class PairedSAE(TwoViewMixin, BaseEstimator):
     .. [1] "Cross-modal feature heterogeneity", equations 10 and 11.
     .. [2] Dhimoïla et al., iso-energy alignment, 2026, equation 1.
     .. [3] Kaushik et al., group-sparse autoencoders, 2026.
+    .. [4] H. Thasarathan et al., "Universal sparse autoencoders: interpretable
+       cross-model concept alignment", 2025, arXiv:2502.03714.
+    .. [5] A. Nasiri-Sarvi et al., "SPARC: concept-aligned sparse autoencoders for
+       cross-model and cross-modal interpretability", 2025, arXiv:2507.06265.
+    .. [6] J. Lindsey et al., "Sparse crosscoders for cross-layer features and model
+       diffing", Transformer Circuits Thread, 2024.
 
     Examples
     --------
@@ -130,7 +181,8 @@ class PairedSAE(TwoViewMixin, BaseEstimator):
 
     _parameter_constraints: dict = {
         **TopKSAE._parameter_constraints,
-        "alignment": [StrOptions({"none", *ALIGNMENTS}), callable],
+        "coupling": [StrOptions(set(COUPLINGS))],
+        "alignment": [StrOptions({"auto", "none", *ALIGNMENTS}), callable],
         "alignment_weight": [
             Interval(Real, 0, None, closed="left"),
             StrOptions({"auto"}),
@@ -144,7 +196,8 @@ class PairedSAE(TwoViewMixin, BaseEstimator):
         n_latents="auto",
         k=32,
         *,
-        alignment="group_sparse",
+        coupling="shared",
+        alignment="auto",
         alignment_weight="auto",
         mask_rate=0.0,
         statistics="per_view",
@@ -158,12 +211,16 @@ class PairedSAE(TwoViewMixin, BaseEstimator):
         aux_weight=1 / 32,
         normalize="scale",
         fit_intercept=True,
+        transform_algorithm="auto",
+        positive_code=True,
+        precision="float32",
         sparse_output=True,
         device="auto",
         random_state=None,
     ):
         self.n_latents = n_latents
         self.k = k
+        self.coupling = coupling
         self.alignment = alignment
         self.alignment_weight = alignment_weight
         self.mask_rate = mask_rate
@@ -178,6 +235,9 @@ class PairedSAE(TwoViewMixin, BaseEstimator):
         self.aux_weight = aux_weight
         self.normalize = normalize
         self.fit_intercept = fit_intercept
+        self.transform_algorithm = transform_algorithm
+        self.positive_code = positive_code
+        self.precision = precision
         self.sparse_output = sparse_output
         self.device = device
         self.random_state = random_state
@@ -201,17 +261,153 @@ class PairedSAE(TwoViewMixin, BaseEstimator):
         """
         with unchanged_on_error(self):
             view_x, view_y, _ = self._check_training_views(X, y)
-            if view_x.shape[1] != view_y.shape[1]:
-                raise ValueError(
-                    f"X has {view_x.shape[1]} features and y has {view_y.shape[1]}: "
-                    "PairedSAE needs views of the same width, for it has one "
-                    "dictionary. PostHocAlignedSAE takes views of any widths."
-                )
+            self._check_coupling(view_x, view_y)
             attributes = self._reconstruct(fit_dictionary(self, [view_x, view_y]))
+            self._n_features_of_y = view_y.shape[1]
+            self.__dict__.pop("_stream", None)
             self.__dict__.update(attributes)
             set_input_features(self.x_sae_, X)
             set_input_features(self.y_sae_, y)
         return self
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y=None):
+        """Go on learning from more pairs, see :meth:`TopKSAE.partial_fit`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Further samples of the first view.
+
+        y : array-like of shape (n_samples, n_features_y)
+            Their partners.
+
+        Returns
+        -------
+        self : object
+            The estimator.
+        """
+        with unchanged_on_error(self):
+            first = not hasattr(self, "n_features_in_")
+            view_x = check_view(self, X, reset=first)
+            of_y = getattr(self, "_n_features_of_y", None)
+            view_y = check_second_view(self, y, n_features=of_y)
+            check_same_length(view_x, view_y)
+            self._check_coupling(view_x, view_y)
+            fitted = [self.x_sae_, self.y_sae_] if hasattr(self, "x_sae_") else []
+            learnt = fed(self, [view_x, view_y], fitted)
+            self.__dict__.update(learnt, _n_features_of_y=view_y.shape[1])
+            if "x_sae_" in learnt:
+                set_input_features(self.x_sae_, X)
+                set_input_features(self.y_sae_, y)
+        return self
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "x_sae_")
+
+    def _check_coupling(self, X, y):
+        """Refuse what cannot be coupled, before anything is trained."""
+        if self.coupling == "shared":
+            if X.shape[1] != y.shape[1]:
+                raise ValueError(
+                    f"X has {X.shape[1]} features and y has {y.shape[1]}: PairedSAE "
+                    "needs views of the same width, for it has one dictionary. Other "
+                    "couplings and PostHocAlignedSAE take views of any widths."
+                )
+            return
+        if self.coupling == "global_topk":
+            if self.activation != "topk":
+                raise ValueError(
+                    "coupling='global_topk' needs activation='topk', got "
+                    f"{self.activation!r}."
+                )
+            return
+        for name, off in (("alignment", ("auto", "none")), ("mask_rate", (0,))):
+            if getattr(self, name) not in off:
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r} needs a code of each view in "
+                    f"every step, which coupling={self.coupling!r} does not make."
+                )
+
+    def transform(self, X, y=None):
+        """Encode one view, or both.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features_in_)
+            First view.
+
+        y : array-like of shape (n_samples, n_features_y) or None, default=None
+            Second view. To encode it alone, use ``y_sae_.transform(y)``. A crosscoder
+            needs it.
+
+        Returns
+        -------
+        Z : {ndarray, sparse container} of shape (n_samples, n_latents) or tuple of two
+            Codes of X; with `y`, the codes of X and those of y, whose columns mean the
+            same thing.
+        """
+        if self.coupling != "crosscoder":
+            return super().transform(X, y)
+        check_is_fitted(self)
+        if y is None:
+            raise ValueError(
+                "A crosscoder has one code for both views: pass y too. What one half "
+                "of it makes of one view is x_sae_.transform(X)."
+            )
+        X, y = self._check_views(X, y)
+        codes = self._joint_encoder(X, y).codes()
+        return (
+            as_container(codes, self.sparse_output),
+            as_container(codes.copy(), self.sparse_output),
+        )
+
+    def score(self, X, y):
+        """Mean explained variance of the two views.
+
+        It grows with `k`, and says nothing of how well the views are aligned: to
+        choose `k`, use a retrieval score.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features_in_)
+            First view.
+
+        y : array-like of shape (n_samples, n_features_y)
+            Second view.
+
+        Returns
+        -------
+        score : float
+            1 for a perfect reconstruction of both views.
+        """
+        if self.coupling != "crosscoder":
+            return super().score(X, y)
+        X, y = self._check_views(X, y)
+        codes = self._joint_encoder(X, y).codes()
+        return (
+            Encoder(self.x_sae_, X, self.device).explained_variance(codes)
+            + Encoder(self.y_sae_, y, self.device).explained_variance(codes)
+        ) / 2
+
+    def _joint_encoder(self, X, y):
+        """The two halves of a crosscoder beside each other, and the views as well."""
+        saes = self.x_sae_, self.y_sae_
+        rows = np.hstack(
+            [
+                View(view, sae._normalization(), "cpu")[:].numpy()
+                for view, sae in zip((X, y), saes, strict=True)
+            ]
+        )
+        joint = clone(self.x_sae_)
+        joint.__dict__.update(vars(self.x_sae_))
+        for name in ("encoder_", "components_"):
+            halves = [getattr(sae, name) for sae in saes]
+            setattr(joint, name, np.hstack(halves))
+        joint.mean_ = np.concatenate([sae.mean_ for sae in saes])
+        joint.offset_ = np.zeros(rows.shape[1], rows.dtype)
+        joint.scale_, joint.unit_length_ = np.ones((), rows.dtype), False
+        return Encoder(joint, rows, self.device)
 
     def _reconstruct(self, attributes):
         """Fitted attributes from those of each view."""

@@ -18,6 +18,8 @@ from skxsae._callbacks import CallbackSupportMixin
 from skxsae._encoding import Encoder, as_container
 from skxsae._fitting import fit_dictionary
 from skxsae._losses import LOSSES
+from skxsae._picking import PRECISIONS
+from skxsae._streaming import fed
 from skxsae._validation import (
     FLOATS,
     check_view,
@@ -54,10 +56,19 @@ class TopKSAE(
         `k` on average with ``activation="batch_topk"``. Under ``n_latents="auto"`` it
         is capped at one latent in sixteen.
 
-    activation : {"topk", "batch_topk"}, default="topk"
-        Which latents are active: the `k` largest of each sample, or the ``k *
-        n_samples`` largest of a batch. With "batch_topk", `transform` uses the fitted
-        ``threshold_``, so that a code never depends on the rows beside it.
+    activation : {"topk", "batch_topk", "relu", "jumprelu", "matching_pursuit"}, \
+            default="topk"
+        Which latents are active:
+
+        - "topk": the `k` largest of each sample [1]_;
+        - "batch_topk": the ``k * n_samples`` largest of a batch [2]_; `transform` uses
+          the fitted ``threshold_``, so that a code never depends on the rows beside it;
+        - "relu": all that are positive; the weight of an L1 penalty is steered so that
+          `k` are on average;
+        - "jumprelu": those above a trained threshold for each latent [3]_; the weight
+          of an L0 penalty is steered so that `k` are on average;
+        - "matching_pursuit": those that `k` greedy steps on the dictionary pick; no
+          encoder is trained, and ``encoder_`` is the dictionary [4]_.
 
     loss : {"fvu", "mse_sum", "mse_mean"}, default="fvu"
         Reconstruction loss: squared error over the total variance of the batch,
@@ -95,6 +106,31 @@ class TopKSAE(
     fit_intercept : bool, default=True
         Whether to learn the pre-bias ``mean_``, which starts at the mean of the
         normalised data. It is 0 otherwise.
+
+    transform_algorithm : {"auto", "encoder", "mp", "omp"}, default="auto"
+        How `transform` finds codes: by what was trained, by the encoder, or by
+        (orthogonal) matching pursuit on the dictionary with non-negative codes of at
+        most `k` latents. Pursuit reconstructs better and takes longer. It needs the
+        products of all pairs of directions, ``4 * n_latents_ ** 2`` bytes.
+
+    positive_code : bool, default=True
+        Whether the codes of ``activation="matching_pursuit"`` and of
+        ``transform_algorithm="mp"`` are non-negative. All others always are.
+
+    precision : {"float32", "tf32", "bf16", "int8", "screen"}, default="float32"
+        What the product of samples and encoder is computed in, at fit and at
+        transform. Anything but "float32" only picks a few more candidates than are
+        needed, whose activations are then computed in the floating type of X:
+
+        - "float32": the floating type of X, float64 if that is what X is;
+        - "screen": bfloat16, and a bound on its error proves that no other latent
+          is among the largest; samples for which it does not are done in full. Codes
+          are those of "float32", in less time;
+        - "tf32", "bf16", "int8": without a proof, so that now and then a latent at the
+          edge of the `k` largest may be missed. "tf32" is for GPUs and is "float32"
+          elsewhere.
+
+        Only "float32" and "tf32" go with "relu" and "jumprelu".
 
     sparse_output : bool, default=True
         Whether `transform` returns a sparse CSR container or an ndarray.
@@ -138,10 +174,10 @@ class TopKSAE(
     activation_ : str
         The activation that was fitted.
 
-    threshold_ : float
-        Smallest activation that counts as active: the moving average, with rate 0.01,
-        of the smallest one that each batch kept. Only with
-        ``activation="batch_topk"``.
+    threshold_ : float or ndarray of shape (n_latents_,)
+        What an activation must exceed to count. With ``activation="batch_topk"`` the
+        moving average, with rate 0.01, of the smallest one that each batch kept; with
+        "jumprelu" the trained threshold of each latent. Only with these.
 
     firing_rate_ : ndarray of shape (n_latents_,)
         Share of the samples on which each latent was active in the last pass.
@@ -181,6 +217,10 @@ class TopKSAE(
        arXiv:2406.04093.
     .. [2] B. Bussmann, P. Leask and N. Nanda, "BatchTopK sparse autoencoders", 2024,
        arXiv:2412.06410.
+    .. [3] S. Rajamanoharan et al., "Jumping ahead: improving reconstruction fidelity
+       with JumpReLU sparse autoencoders", 2024, arXiv:2407.14435.
+    .. [4] V. Costa et al., "From flat to hierarchical: extracting sparse
+       representations with matching pursuit", 2025, arXiv:2506.03093.
 
     Examples
     --------
@@ -210,6 +250,9 @@ class TopKSAE(
         "aux_weight": [Interval(Real, 0, None, closed="left")],
         "normalize": [StrOptions(NORMALIZATIONS), None],
         "fit_intercept": ["boolean"],
+        "transform_algorithm": [StrOptions({"auto", "encoder", "mp", "omp"})],
+        "positive_code": ["boolean"],
+        "precision": [StrOptions(set(PRECISIONS))],
         "sparse_output": ["boolean"],
         "device": [str],
         "random_state": ["random_state"],
@@ -230,6 +273,9 @@ class TopKSAE(
         aux_weight=1 / 32,
         normalize="scale",
         fit_intercept=True,
+        transform_algorithm="auto",
+        positive_code=True,
+        precision="float32",
         sparse_output=True,
         device="auto",
         random_state=None,
@@ -246,6 +292,9 @@ class TopKSAE(
         self.aux_weight = aux_weight
         self.normalize = normalize
         self.fit_intercept = fit_intercept
+        self.transform_algorithm = transform_algorithm
+        self.positive_code = positive_code
+        self.precision = precision
         self.sparse_output = sparse_output
         self.device = device
         self.random_state = random_state
@@ -270,10 +319,48 @@ class TopKSAE(
         """
         with unchanged_on_error(self):
             X = check_view(self, X, reset=True, min_samples=2)
-            for name in ("threshold_", "translation_"):
+            attributes = self._reconstruct(fit_dictionary(self, [X]))
+            for name in ("threshold_", "translation_", "_stream"):
                 self.__dict__.pop(name, None)
-            self.__dict__.update(self._reconstruct(fit_dictionary(self, [X])))
+            self.__dict__.update(attributes)
         return self
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y=None):
+        """Go on learning from more samples.
+
+        Samples are used in the order in which they come, once each and always
+        `batch_size` at a time; what is left over waits for the next call. The model
+        is thus the same, bit for bit, whatever way a stream of samples is cut. It is
+        not fitted before the first `batch_size` samples have come: they fix
+        `normalize`, the first directions and the scale of the encoder, unless `fit`
+        was called before, whose model is then continued. The step size is
+        `learning_rate` throughout, latents count as dead after 262,144 silent samples,
+        and ``n_latents="auto"`` is about eight latents for each feature.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Further training samples.
+
+        y : Ignored
+            Not used, present for API consistency by convention.
+
+        Returns
+        -------
+        self : object
+            The estimator. ``loss_curve_`` has the loss of each batch, ``n_iter_`` is
+            their number, ``firing_rate_`` is over all samples of the stream, and
+            ``reconstruction_err_`` the mean over the last 100 batches.
+        """
+        with unchanged_on_error(self):
+            X = check_view(self, X, reset=not hasattr(self, "n_features_in_"))
+            fitted = [self] if hasattr(self, "components_") else []
+            self.__dict__.update(fed(self, [X], fitted))
+        return self
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "components_")
 
     def _reconstruct(self, attributes):
         """Fitted attributes from those of each view."""

@@ -1,39 +1,43 @@
-"""The one training loop: one or two views, one dictionary."""
+"""The one training loop: any number of views, one set of latents."""
 
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from skxsae._activations import ACTIVATIONS, Codes, largest, topk
+from skxsae._activations import (
+    ACTIVATIONS,
+    STEERED,
+    Encoding,
+    Weights,
+    level_of,
+    threshold_of,
+)
+from skxsae._capture import captured
+from skxsae._couplings import COUPLINGS, Forward, autoencoders
 from skxsae._functional import (
     decode,
     encode_selected,
     group_by_latent,
-    pre_activations,
     unit_rows,
     weighted_sum,
 )
 from skxsae._losses import LOSSES, total_variance
-from skxsae._views import View
+from skxsae._optimizer import AdamW
+from skxsae._picking import Codes, Picker
+from skxsae._views import View, batches
 
 _WARM_UP_SHARE = 0.05
 _THRESHOLD_DECAY = 0.99
-_WEIGHT_DECAY = 1e-5
-_CLIP_NORM = 1.0
 _FIRST_SCALE = 0.9
-
-
-class Weights(NamedTuple):
-    """Parameters of an autoencoder; each view may have its own pre-bias."""
-
-    encoder: torch.Tensor  # (m, d)
-    encoder_bias: torch.Tensor  # (m,)
-    decoder: torch.Tensor  # (m, d), unit rows
-    pre_bias: torch.Tensor  # (1 or n_views, d)
+_FIRST_PENALTY = 0.1
+_PROPORTIONAL_GAIN = 3.0
+_INTEGRAL_GAIN = 0.05
+_MOST_ACTIVE = 8  # times k, on one row
+_STEERING_ROWS = 2**14
+_SILENCE_LOOKUP = 32  # steps between looks at a GPU
 
 
 @dataclass
@@ -43,15 +47,16 @@ class Settings:
     k: int
     activation: str
     loss: str
-    max_iter: int
     batch_size: int
     learning_rate: float
     schedule: str
     aux_k: int
     aux_weight: float
     dead_after: int  # rows
-    total_variance: float  # of all rows of both views
+    precision: str = "float32"
+    positive_code: bool = True
     fit_intercept: bool = True
+    coupling: str = "shared"
     alignment: Callable[[Codes, Codes], torch.Tensor] | None = None
     alignment_weight: float = 0.0
     mask_rate: float = 0.0
@@ -69,94 +74,386 @@ class Record:
 
 
 @dataclass
-class _Activity:
-    """Which latents fired, since when they are silent, and the threshold so far."""
+class Activity:
+    """Which latents fired, and since when they are silent, without a look at them."""
 
-    counts: torch.Tensor  # (n_views, m) firings in this pass
-    last_fired: torch.Tensor  # (m,) number of rows seen at the last firing
-    n_seen: int = 0
-    threshold: float = 0.0
-    threshold_weight: float = 0.0
+    counts: torch.Tensor  # (n_views, m) firings since `forget`
+    n_encoded: torch.Tensor  # (n_views,) rows since `forget`
+    silent: torch.Tensor  # (m,) rows since the last firing in any view
+    threshold: torch.Tensor  # moving average of each batch's smallest kept value
+    threshold_weight: torch.Tensor
+    log_penalty: torch.Tensor  # integral part of the weight that steers the L0
+    log_excess: torch.Tensor  # log of the last L0 over k
 
-    def update(self, values: torch.Tensor, indices: torch.Tensor) -> None:
-        """Count the firings of a batch: (n_views, batch, k) each."""
-        n_views, batch, _ = values.shape
-        self.n_seen += batch
-        for view in range(n_views):
-            fired = indices[view][values[view] > 0]
-            self.counts[view] += torch.bincount(fired, minlength=len(self.last_fired))
-            self.last_fired[fired] = self.n_seen
+    @classmethod
+    def start(cls, n_views: int, n_latents: int, device: torch.device | str):
+        """Nothing has fired yet."""
 
-    def average_threshold(self, values: torch.Tensor) -> None:
+        def zeros(*shape, dtype=torch.float64):
+            return torch.zeros(shape, dtype=dtype, device=device)
+
+        return cls(
+            zeros(n_views, n_latents, dtype=torch.long),
+            zeros(n_views, dtype=torch.long),
+            zeros(n_latents, dtype=torch.long),
+            zeros(),
+            zeros(),
+            zeros() + math.log(_FIRST_PENALTY),
+            zeros(),
+        )
+
+    def forget(self) -> None:
+        """Start to count anew."""
+        self.counts.zero_()
+        self.n_encoded.zero_()
+
+    def firing_rate(self) -> torch.Tensor:
+        """Share of the rows on which each latent fired: (n_views, m)."""
+        return self.counts / self.n_encoded.clamp_min(1)[:, None]
+
+    def update(self, codes: list[Codes | None], n_rows: int) -> None:
+        """Count the firings of a batch of `n_rows` rows of each view."""
+        fired_at_all = torch.zeros_like(self.silent)
+        for view, code in enumerate(codes):
+            if code is not None:
+                values, indices = code
+                fired = torch.zeros_like(self.silent)
+                fired.scatter_add_(0, indices.flatten(), (values != 0).long().flatten())
+                self.counts[view] += fired
+                self.n_encoded[view] += n_rows
+                fired_at_all += fired
+        self.silent += n_rows
+        self.silent.masked_fill_(fired_at_all > 0, 0)
+
+    def average_threshold(self, codes: list[Codes | None]) -> None:
         """Bias-corrected moving average of the smallest kept value of each batch."""
-        positive = values[values > 0]
-        if len(positive):
-            smallest = float(positive.min())
-            self.threshold_weight = _THRESHOLD_DECAY * self.threshold_weight + 1
-            self.threshold += (smallest - self.threshold) / self.threshold_weight
+        values = torch.cat([code[0].flatten() for code in codes if code is not None])
+        smallest = values.where(values > 0, torch.inf).min().double()
+        some = smallest.isfinite()
+        weight = _THRESHOLD_DECAY * self.threshold_weight + 1
+        moved = self.threshold + (smallest - self.threshold) / weight
+        self.threshold.copy_(torch.where(some, moved, self.threshold))
+        self.threshold_weight.copy_(torch.where(some, weight, self.threshold_weight))
+
+    def steer(self, codes: list[Codes | None], k: int) -> None:
+        """Note by how much more than `k` latents are active on average."""
+        counts = [(code[0] != 0).sum(1) for code in codes if code is not None]
+        mean = torch.cat(counts).double().mean()
+        self.log_excess.copy_(torch.log(mean.clamp_min(0.1) / k).clamp(-2.0, 2.0))
+        self.log_penalty += _INTEGRAL_GAIN * self.log_excess
+
+    def penalty_weight(self) -> torch.Tensor:
+        """Weight of the penalty, by proportional and integral control."""
+        return (self.log_penalty + _PROPORTIONAL_GAIN * self.log_excess).exp()
+
+
+class Trainer:
+    """Takes gradient steps on the autoencoders of one or more views.
+
+    Parameters
+    ----------
+    weights : list of Weights
+        The autoencoder of each view, trained in place. Views may share tensors.
+
+    settings : Settings
+        What to do.
+
+    seed : int
+        Seed of the masks.
+    """
+
+    def __init__(self, weights: list[Weights], settings: Settings, seed: int = 0):
+        self.weights, self.settings = weights, settings
+        self.parameters = _trained(weights, settings)
+        decoders = _distinct([of_view.decoder for of_view in weights])
+        side_by_side = settings.coupling == "crosscoder"
+        groups = [decoders] if side_by_side else [[rows] for rows in decoders]
+        self.optimizer = AdamW(self.parameters, groups)
+        device = decoders[0].device
+        self.activity = Activity.start(len(weights), len(decoders[0]), device)
+        self.generator = torch.Generator(device).manual_seed(seed)
+        self.totals = torch.zeros(2, dtype=torch.float64, device=device)
+        self.n_steps = 0
+        self.some_are_dead = False
+
+    @property
+    def n_latents(self) -> int:
+        """Size of the dictionary."""
+        return len(self.activity.silent)
+
+    def look(self) -> None:
+        """Notice whether latents are dead: all that a step asks of the device."""
+        lookup = _SILENCE_LOOKUP if self.totals.is_cuda else 1
+        if self.settings.aux_weight and self.n_steps % lookup == 0:
+            longest = int(self.activity.silent.max())
+            self.some_are_dead = longest > self.settings.dead_after
+        self.n_steps += 1
+
+    def step(self, batch: list[torch.Tensor], rate: float | torch.Tensor) -> None:
+        """One step on rows of each view; adds loss and squared error to `totals`."""
+        for tensor in self.parameters:
+            tensor.requires_grad_()
+        objective, error = self.objective(batch)
+        gradients = torch.autograd.grad(objective, self.parameters, allow_unused=True)
+        for tensor in self.parameters:
+            tensor.requires_grad_(False)
+        self.optimizer.step(list(gradients), rate)
+        self.totals += torch.stack([objective.detach(), error]).double()
+
+    def objective(self, batch: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Loss of rows of each view (batch, d), and their squared error."""
+        settings, activity = self.settings, self.activity
+        forward = COUPLINGS[settings.coupling](
+            self.centred(batch),
+            self.weights,
+            ACTIVATIONS[settings.activation],
+            self._encoding(len(batch[0])),
+            self.generator,
+        )
+        parts = [
+            LOSSES[settings.loss](batch[view], residual)
+            for view, residual in forward.residuals
+        ]
+        objective = torch.stack(parts).sum()
+        if settings.alignment is not None and settings.alignment_weight:
+            x, y = forward.codes
+            # a coupling that takes a term encodes both
+            assert x is not None
+            assert y is not None
+            term = settings.alignment(x, y)
+            objective = objective + settings.alignment_weight * term
+        if forward.penalty is not None:
+            weight = activity.penalty_weight().to(objective)
+            objective = objective + weight * forward.penalty / settings.k
+        if self.some_are_dead:
+            objective = objective + self._auxiliary_loss(batch, forward)
+        with torch.no_grad():
+            activity.update(forward.codes, len(batch[0]))
+            if settings.activation == "batch_topk":
+                activity.average_threshold(forward.codes)
+            if settings.activation in STEERED:
+                activity.steer(forward.codes, settings.k)
+            errors = [residual.square().sum() for _, residual in forward.residuals]
+            error = torch.stack(errors).sum() * (len(batch) / len(errors))
+        return objective, error
+
+    def tensors(self) -> list[torch.Tensor]:
+        """All that a step changes."""
+        own = self.optimizer
+        moments = [*own.means, *own.squares, *own.steps]
+        return [*self.parameters, *moments, *vars(self.activity).values(), self.totals]
+
+    def state(self) -> dict:
+        """All that a continued fit needs, on the host."""
+        return {
+            "tensors": [tensor.cpu().numpy().copy() for tensor in self.tensors()],
+            "generator": self.generator.get_state().numpy(),
+            "n_steps": self.n_steps,
+        }
+
+    def load(self, state: dict) -> None:
+        """Go on from a state, on any device."""
+        for tensor, array in zip(self.tensors(), state["tensors"], strict=True):
+            tensor.copy_(torch.from_numpy(array))
+        self.generator.set_state(torch.from_numpy(state["generator"]))
+        self.n_steps = state["n_steps"]
+
+    def centred(self, batch: list[torch.Tensor]) -> list[torch.Tensor]:
+        """Rows of each view minus its pre-bias."""
+        return [
+            rows - of_view.pre_bias
+            for rows, of_view in zip(batch, self.weights, strict=True)
+        ]
+
+    def _encoding(self, n_rows: int) -> Encoding:
+        """How this batch is encoded; one mask serves all members of a pair."""
+        settings, hidden = self.settings, None
+        if settings.mask_rate:
+            shape = n_rows, self.n_latents
+            device = self.activity.silent.device
+            noise = torch.rand(shape, generator=self.generator, device=device)
+            hidden = noise < settings.mask_rate
+        return Encoding(settings.k, settings.precision, settings.positive_code, hidden)
+
+    def _auxiliary_loss(
+        self, batch: list[torch.Tensor], forward: Forward
+    ) -> torch.Tensor:
+        """What the dead latents leave of the residuals, over the variance."""
+        settings = self.settings
+        dead = (self.activity.silent > settings.dead_after).nonzero().squeeze(1)
+        if not len(dead):
+            return batch[0].new_zeros(())
+        errors = [
+            auxiliary_error(
+                own.rows,
+                own.residual.detach(),
+                dead,
+                tied(own.weights, settings.activation),
+                settings.aux_k,
+            )
+            for own in forward.rebuilt
+        ]
+        encoded = [
+            total_variance(rows)
+            for rows, code in zip(batch, forward.codes, strict=True)
+            if code is not None
+        ]
+        share = min(1.0, len(dead) / settings.aux_k)
+        error, variance = torch.stack(errors).sum(), torch.stack(encoded).sum()
+        return settings.aux_weight * share * error / variance
+
+
+def tied(weights: Weights, activation: str) -> Weights:
+    """Weights that pre-activations come from: pursuit encodes by its dictionary."""
+    if activation != "matching_pursuit":
+        return weights
+    no_bias = torch.zeros_like(weights.encoder_bias)
+    return weights._replace(encoder=weights.decoder, encoder_bias=no_bias)
+
+
+def auxiliary_error(
+    centred: torch.Tensor,
+    residual: torch.Tensor,
+    dead: torch.Tensor,
+    weights: Weights,
+    aux_k: int,
+) -> torch.Tensor:
+    """Squared error of the residual rebuilt from the largest dead pre-activations.
+
+    They enter before the ReLU, so that negative ones get a gradient too (Gao et al.).
+    """
+    picker = Picker(weights.encoder[dead], weights.encoder_bias[dead])
+    values, position = picker.largest(centred.detach(), min(aux_k, len(dead)))
+    indices = dead[position]
+    grouping = group_by_latent(indices, len(weights.decoder))
+    values = encode_selected(
+        centred, weights.encoder, weights.encoder_bias, values, indices, grouping
+    )
+    rebuilt = decode(values, indices, weights.decoder, grouping)
+    return (residual - rebuilt).square().sum()
+
+
+def _distinct(tensors: list[torch.Tensor]) -> list[torch.Tensor]:
+    """Tensors in their order, each once."""
+    return list({id(tensor): tensor for tensor in tensors}.values())
+
+
+def _trained(weights: list[Weights], settings: Settings) -> list[torch.Tensor]:
+    """The tensors that are trained, each once."""
+    names = ["decoder"]
+    if settings.activation != "matching_pursuit":
+        names += ["encoder", "encoder_bias"]
+    if settings.activation == "jumprelu":
+        names.append("level")
+    if settings.fit_intercept:
+        names.append("pre_bias")
+    return _distinct([getattr(of_view, name) for name in names for of_view in weights])
 
 
 def initial_weights(
     n_latents: int,
-    k: int,
-    pre_bias: torch.Tensor,
-    batch: torch.Tensor,
+    batch: list[torch.Tensor],
+    pre_biases: list[torch.Tensor],
+    settings: Settings,
     rng: np.random.RandomState,
-) -> Weights:
-    """Random unit directions, and as the encoder their copy times one number.
+) -> list[Weights]:
+    """Random unit directions, and as encoders their copies times one number.
 
     With unit rows the sum of k overlapping directions overshoots. The number is a share
-    of what makes the first reconstruction of `batch` (n_views, rows, d) the best: the
-    steps of Adam are of one size, so that a smaller encoder turns faster, but far
+    of what makes the first reconstruction of `batch`, some rows of each view, the best:
+    the steps of Adam are of one size, so that a smaller encoder turns faster, but far
     below the best scale some latents die.
     """
-    shape = (n_latents, pre_bias.shape[1])
-    decoder = unit_rows(torch.as_tensor(rng.standard_normal(shape)).to(pre_bias))
-    bias = torch.zeros(n_latents, dtype=pre_bias.dtype, device=pre_bias.device)
-    centred = (batch - pre_bias[:, None]).flatten(0, 1)
-    rebuilt = weighted_sum(*topk(centred @ decoder.T, k), decoder)
+    centred = [rows - bias for rows, bias in zip(batch, pre_biases, strict=True)]
+    if settings.coupling == "shared":
+        one = _initial(n_latents, torch.cat(centred), settings, rng)
+        return [one._replace(pre_bias=bias) for bias in pre_biases]
+    if settings.coupling == "crosscoder":
+        together = torch.cat(centred, dim=1)
+        one = _initial(n_latents, together, settings, rng)
+        widths = [rows.shape[1] for rows in centred]
+        encoders, decoders = (
+            [part.contiguous() for part in rows.split(widths, dim=1)]
+            for rows in (one.encoder, one.decoder)
+        )
+        return [
+            one._replace(encoder=encoder, decoder=decoder, pre_bias=bias)
+            for encoder, decoder, bias in zip(
+                encoders, decoders, pre_biases, strict=True
+            )
+        ]
+    return [
+        _initial(n_latents, rows, settings, rng)._replace(pre_bias=bias)
+        for rows, bias in zip(centred, pre_biases, strict=True)
+    ]
+
+
+def _initial(n_latents: int, centred: torch.Tensor, settings: Settings, rng) -> Weights:
+    """An autoencoder of `centred` rows, without a pre-bias."""
+    k = settings.k
+    shape = (n_latents, centred.shape[1])
+    decoder = unit_rows(torch.as_tensor(rng.standard_normal(shape)).to(centred))
+    bias = centred.new_zeros(n_latents)
+    values, indices = Picker(decoder, bias).largest(centred, min(k, n_latents))
+    values = values.relu()
+    rebuilt = weighted_sum(values, indices, decoder)
     power = rebuilt.square().sum()
     best = (centred * rebuilt).sum() / power if power > 0 else 1.0
-    return Weights(_FIRST_SCALE * best * decoder, bias, decoder, pre_bias)
+    weights = Weights(_FIRST_SCALE * best * decoder, bias, decoder, bias.new_empty(0))
+    if settings.activation == "jumprelu":
+        weights = weights._replace(level=torch.zeros_like(bias))
+    steer_to_k(centred, weights, settings)
+    return weights
+
+
+@torch.no_grad()
+def steer_to_k(centred: torch.Tensor, weights: Weights, settings: Settings) -> None:
+    """Move biases, or thresholds, so that `k` latents are active on average."""
+    if settings.activation == "relu":
+        picker = Picker(weights.encoder, weights.encoder_bias)
+        weights.encoder_bias.sub_(_exceeded_by_k(centred, picker, settings.k))
+    elif settings.activation == "jumprelu":
+        threshold = threshold_of(weights.level)
+        picker = Picker(
+            weights.encoder / threshold[:, None], weights.encoder_bias / threshold
+        )
+        factor = _exceeded_by_k(centred, picker, settings.k)
+        factor.clamp_min_(torch.finfo(factor.dtype).eps)
+        weights.level.add_(level_of(factor))
+
+
+def _exceeded_by_k(centred: torch.Tensor, picker: Picker, k: int) -> torch.Tensor:
+    """Number that `k` pre-activations of a row exceed on average."""
+    values, _ = picker.largest(centred, min(_MOST_ACTIVE * k, picker.n_latents))
+    kept = min(k * len(centred), values.numel() - 1)
+    return values.flatten().kthvalue(values.numel() - kept).values
 
 
 def train(
     views: list[View],
-    weights: Weights,
-    settings: Settings,
+    trainer: Trainer,
+    max_iter: int,
     rng: np.random.RandomState,
-    end_of_pass: Callable[[Weights, Record], bool],
+    end_of_pass: Callable[[Record], bool],
 ) -> Record:
-    """Train `weights` in place until the last pass or until `end_of_pass` says stop."""
-    n_rows, n_latents = len(views[0]), len(weights.decoder)
-    device = weights.decoder.device
-    trained = weights if settings.fit_intercept else weights[:-1]
-    for tensor in trained:
-        tensor.requires_grad_()
-    optimizer = torch.optim.AdamW(
-        trained, lr=settings.learning_rate, weight_decay=_WEIGHT_DECAY, fused=True
-    )
+    """Pass over all rows until the last pass or until `end_of_pass` says stop."""
+    settings, activity = trainer.settings, trainer.activity
+    n_rows = len(views[0])
     # at least two rows in each: one row has no variance
     n_batches = min(math.ceil(n_rows / settings.batch_size), n_rows // 2)
-    rates = _learning_rates(settings, n_batches * settings.max_iter)
-    generator = torch.Generator(device).manual_seed(int(rng.randint(2**31 - 1)))
-    activity = _Activity(
-        counts=torch.zeros((len(views), n_latents), dtype=torch.long, device=device),
-        last_fired=torch.zeros(n_latents, dtype=torch.long, device=device),
-    )
-    record = Record(firing_rate=activity.counts / n_rows)
-    for _ in range(settings.max_iter):
-        activity.counts.zero_()
-        totals = torch.zeros(2, dtype=torch.float64, device=device)
-        for rows in np.array_split(rng.permutation(n_rows), n_batches):
-            batch = torch.stack([view[rows] for view in views])  # (n_views, batch, d)
-            for group in optimizer.param_groups:
-                group["lr"] = next(rates)
-            totals += _step(batch, weights, optimizer, settings, activity, generator)
+    rates = _learning_rates(settings, n_batches * max_iter)
+    variance = sum(view.variance for view in views)
+    record = Record(firing_rate=activity.firing_rate())
+    step = captured(trainer)
+    for _ in range(max_iter):
+        activity.forget()
+        trainer.totals.zero_()
+        for batch in batches(views, rng.permutation(n_rows), n_batches):
+            step(batch, next(rates))
         record.n_iter += 1
-        record.firing_rate = activity.counts / n_rows
-        record.threshold = activity.threshold
-        loss, error = totals.tolist()
+        record.firing_rate = activity.firing_rate()
+        record.threshold = float(activity.threshold)
+        loss, error = trainer.totals.tolist()
         if not math.isfinite(loss + error):
             raise ValueError(
                 f"Training diverged in pass {record.n_iter}: the loss is not finite. "
@@ -164,12 +461,16 @@ def train(
                 "(normalize='scale')."
             )
         record.loss_curve.append(loss / n_batches)
-        if settings.total_variance:
-            record.fvu = error / settings.total_variance
-        if end_of_pass(weights, record):
+        if variance:
+            record.fvu = error / variance
+        if end_of_pass(record):
             break
-    for tensor in trained:
-        tensor.requires_grad_(False)
+    if settings.activation in STEERED:
+        sample = rng.permutation(n_rows)[:_STEERING_ROWS]
+        batch = [view[sample] for view in views]
+        pairs = autoencoders(settings.coupling, trainer.centred(batch), trainer.weights)
+        for rows, weights in pairs:
+            steer_to_k(rows, weights, settings)
     return record
 
 
@@ -183,97 +484,3 @@ def _learning_rates(settings: Settings, n_steps: int) -> Iterator[float]:
         decay = max(0.0, step - warm_up) / max(1, n_steps - warm_up)
         cosine = 0.5 * (1 + math.cos(math.pi * decay))
         yield settings.learning_rate * min(1.0, (step + 1) / warm_up) * cosine
-
-
-def _step(
-    batch: torch.Tensor,
-    weights: Weights,
-    optimizer: torch.optim.Optimizer,
-    settings: Settings,
-    activity: _Activity,
-    generator: torch.Generator,
-) -> torch.Tensor:
-    """One gradient step; its loss and squared error."""
-    objective, statistics = _objective(batch, weights, settings, activity, generator)
-    optimizer.zero_grad()
-    objective.backward()
-    torch.nn.utils.clip_grad_norm_(optimizer.param_groups[0]["params"], _CLIP_NORM)
-    optimizer.step()
-    with torch.no_grad():
-        weights.decoder.copy_(unit_rows(weights.decoder))
-    return statistics
-
-
-def _objective(
-    batch: torch.Tensor,
-    weights: Weights,
-    settings: Settings,
-    activity: _Activity,
-    generator: torch.Generator,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Loss of a batch (n_views, batch, d), and (loss, squared error)."""
-    n_views, n_rows, _ = batch.shape
-    n_latents = len(weights.decoder)
-    centred = (batch - weights.pre_bias[:, None]).flatten(0, 1)  # (n_views * batch, d)
-    pre = pre_activations(centred, weights.encoder, weights.encoder_bias)
-    offered = pre
-    if settings.mask_rate:
-        # one mask for both members of a pair
-        noise = torch.rand(n_rows, n_latents, generator=generator, device=pre.device)
-        offered = pre * (noise >= settings.mask_rate).repeat(n_views, 1)
-    values, indices = ACTIVATIONS[settings.activation](offered, settings.k)
-    grouping = group_by_latent(indices, n_latents)
-    active = values > 0
-    values = active * encode_selected(
-        centred, weights.encoder, weights.encoder_bias, values, indices, grouping
-    )
-    residual = centred - decode(values, indices, weights.decoder, grouping)
-
-    by_view = residual.view_as(batch)
-    objective = torch.stack(list(map(LOSSES[settings.loss], batch, by_view))).sum()
-    per_view = values.view(n_views, n_rows, -1), indices.view(n_views, n_rows, -1)
-    if settings.alignment is not None and settings.alignment_weight:
-        x, y = zip(*per_view, strict=True)
-        objective = objective + settings.alignment_weight * settings.alignment(x, y)
-    if settings.aux_weight:
-        dead = _silent_latents(activity, settings.dead_after)
-        if len(dead):
-            error = _auxiliary_error(
-                centred, residual.detach(), pre, dead, weights, settings.aux_k
-            )
-            share = min(1.0, len(dead) / settings.aux_k)
-            variance = torch.stack(list(map(total_variance, batch))).sum()
-            objective = objective + settings.aux_weight * share * error / variance
-    with torch.no_grad():
-        activity.update(*per_view)
-        if settings.activation == "batch_topk":
-            activity.average_threshold(values)
-        statistics = torch.stack([objective, residual.square().sum()])
-    return objective, statistics
-
-
-def _silent_latents(activity: _Activity, dead_after: int) -> torch.Tensor:
-    """Numbers of the latents that did not fire for `dead_after` rows."""
-    return (activity.n_seen - activity.last_fired > dead_after).nonzero().squeeze(1)
-
-
-def _auxiliary_error(
-    centred: torch.Tensor,
-    residual: torch.Tensor,
-    pre: torch.Tensor,
-    dead: torch.Tensor,
-    weights: Weights,
-    aux_k: int,
-) -> torch.Tensor:
-    """Squared error of the residual rebuilt from the largest dead pre-activations.
-
-    They enter before the ReLU, so that negative ones get a gradient too (Gao et al.).
-    """
-    values, position = largest(pre[:, dead], min(aux_k, len(dead)))
-    indices = dead[position]
-    grouping = group_by_latent(indices, len(weights.decoder))
-    values = encode_selected(
-        centred, weights.encoder, weights.encoder_bias, values, indices, grouping
-    )
-    rebuilt = decode(values, indices, weights.decoder, grouping)
-    return (residual - rebuilt).square().sum()

@@ -7,10 +7,10 @@ import torch
 from scipy import sparse
 from scipy.sparse.linalg import LinearOperator, eigsh, svds
 
-from skxsae._activations import topk
 from skxsae._affinity import METRICS
 from skxsae._coactivation import Marginals
 from skxsae._encoding import csr_from_blocks
+from skxsae._picking import largest
 from skxsae._validation import resolve_device
 from skxsae._views import as_tensor, row_blocks
 
@@ -48,7 +48,8 @@ class Translation:
         n_active = min(self.n_active, len(target))
         for rows in row_blocks(codes, width=len(target)):
             reduced = torch.from_numpy(codes[rows] @ source)
-            yield topk(reduced.to(device) @ target.T, n_active)
+            values, latents = largest(reduced.to(device) @ target.T, n_active)
+            yield values.relu(), latents
 
     def pairs(self, latents, others):
         """Weight of each of the given latents for each of the given other ones."""

@@ -1,7 +1,10 @@
 """One view of the data: any row-sliceable array, cast and normalised batch by batch."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
 
 import numpy as np
 import torch
@@ -68,6 +71,7 @@ class View:
         self.normalization = normalization
         self.device = device
         self.dtype = compute_dtype(X)
+        self.resident: torch.Tensor | None = None
         self.offset = self.beside(as_tensor(normalization.offset))
         self.scale = self.beside(as_tensor(normalization.scale))
 
@@ -78,10 +82,23 @@ class View:
     def __len__(self) -> int:
         return self.X.shape[0]
 
+    def keep_on_device(self) -> None:
+        """Hold all rows, as they come, on the device."""
+        self.resident = torch.from_numpy(np.array(self.X, order="C")).to(self.device)
+
+    def read(self, rows) -> torch.Tensor:
+        """Rows as they come, on the host, or on the device that holds all of them."""
+        if self.resident is not None:
+            return self.resident[rows]
+        rows = rows.numpy() if isinstance(rows, torch.Tensor) else rows
+        return as_tensor(np.ascontiguousarray(self.X[rows], dtype=self.dtype))
+
     def __getitem__(self, rows) -> torch.Tensor:
-        # a copy: the rows may come from a read-only memmap
-        block = torch.from_numpy(np.array(self.X[rows], dtype=self.dtype, order="C"))
-        block = (block.to(self.device) - self.offset) / self.scale
+        return self.normalise(self.read(rows))
+
+    def normalise(self, block: torch.Tensor) -> torch.Tensor:
+        """Rows as they come, normalised on the device."""
+        block = (self.beside(block) - self.offset) / self.scale
         if self.normalization.unit_length:
             norms = block.norm(dim=1, keepdim=True)
             # nothing but rounding is left of a row that equals the offset
@@ -104,9 +121,63 @@ class View:
             variance = 0.0
         return self.beside(mean), variance
 
+    @cached_property
+    def variance(self) -> float:
+        """Squared distances of the normalised rows to their mean, in sum."""
+        return self.moments()[1]
+
     def rounding(self, mean: torch.Tensor) -> float:
         """Squared distances in sum that mere rounding gives to equal rows."""
         return len(self) * (10 * np.finfo(self.dtype).eps * float(mean.norm())) ** 2
+
+
+_SHARE_OF_FREE_MEMORY = 0.5
+_READ_AHEAD = 2
+
+
+def keep_on_device_if_they_fit(views: list[View]) -> None:
+    """Hold the rows on a GPU if they take at most half of its free memory."""
+    device = torch.device(views[0].device)
+    if device.type != "cuda":
+        return
+    free, _ = torch.cuda.mem_get_info(device)
+    needed = sum(view.X.size * view.X.dtype.itemsize for view in views)
+    if needed <= _SHARE_OF_FREE_MEMORY * free:
+        for view in views:
+            view.keep_on_device()
+
+
+def batches(
+    views: list[View], order: np.ndarray, n_batches: int
+) -> Iterator[list[torch.Tensor]]:
+    """All rows of every view in the given order, in batches of nearly one size.
+
+    For a GPU that does not hold the rows, the next batches are read into pinned memory
+    while it computes.
+    """
+    rows = torch.from_numpy(order)
+    resident = views[0].resident
+    if resident is not None:
+        rows = rows.to(resident.device)
+    parts = rows.tensor_split(n_batches)
+    if resident is not None or torch.device(views[0].device).type == "cpu":
+        for part in parts:
+            yield [view[part] for view in views]
+        return
+
+    def read(rows: torch.Tensor) -> list[torch.Tensor]:
+        return [view.read(rows).pin_memory() for view in views]
+
+    rest = iter(parts)
+    with ThreadPoolExecutor(1) as reader:
+        ahead = [reader.submit(read, rows) for rows in islice(rest, _READ_AHEAD)]
+        while ahead:
+            blocks = ahead.pop(0).result()
+            ahead += [reader.submit(read, rows) for rows in islice(rest, 1)]
+            yield [
+                view.normalise(block.to(view.device, non_blocking=True))
+                for view, block in zip(views, blocks, strict=True)
+            ]
 
 
 def as_tensor(array: np.ndarray) -> torch.Tensor:

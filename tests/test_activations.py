@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skxsae._activations import above_threshold, batch_topk, largest, topk
+from skxsae._activations import ACTIVATIONS, Encoding, Weights, level_of
 from skxsae._functional import to_dense
 
 
@@ -16,8 +16,18 @@ def random_rows(n_rows, n_latents, seed):
     )
 
 
-def dense(codes, pre):
-    return to_dense(*codes, pre.shape[1]).numpy()
+def encode(name, pre, k, hidden=None, threshold=0.5):
+    """Dense code of rows whose pre-activations are `pre`."""
+    n_latents = pre.shape[1]
+    one = torch.eye(n_latents, dtype=pre.dtype)
+    zero = torch.zeros(n_latents, dtype=pre.dtype)
+    level = level_of(torch.full_like(zero, threshold))
+    weights = Weights(one, zero, one, zero, level)
+    code = ACTIVATIONS[name](pre, weights, Encoding(k, hidden=hidden))
+    for row, values in zip(code.indices, code.values, strict=True):
+        active = row[values != 0]
+        assert len(active.unique()) == len(active)
+    return to_dense(code.values, code.indices, n_latents).detach().numpy(), code
 
 
 @settings(deadline=None)
@@ -33,18 +43,7 @@ def test_topk_keeps_the_k_largest_positive_entries(n_rows, n_latents, k, seed):
     for row, values in enumerate(pre.numpy()):
         best = np.argsort(-values)[:k]
         expected[row, best] = np.maximum(values[best], 0)
-    np.testing.assert_array_equal(dense(topk(pre, k), pre), expected)
-
-
-@pytest.mark.parametrize("k", [1, 3, 32])
-def test_largest_finds_neighbours_that_share_a_group(k):
-    pre = torch.full((2, 1024), -1.0)
-    # columns 0, 64, 128, ... are the 16 members of one strided group
-    hot = (torch.arange(k) * 64) % 1024 + torch.arange(k) // 16
-    pre[:, hot] = torch.arange(1.0, k + 1)
-    values, indices = largest(pre, k)
-    assert set(indices[0].tolist()) == set(hot.tolist())
-    assert sorted(values[1].tolist()) == list(range(1, k + 1))
+    np.testing.assert_array_equal(encode("topk", pre, k)[0], expected)
 
 
 @settings(deadline=None)
@@ -61,25 +60,50 @@ def test_batch_topk_keeps_the_largest_of_all_rows(n_rows, n_latents, k, seed):
     flat = np.sort(pre.numpy().ravel())[::-1]
     threshold = flat[k * n_rows - 1]
     expected = np.where(pre.numpy() >= threshold, np.maximum(pre.numpy(), 0), 0)
-    np.testing.assert_array_equal(dense(batch_topk(pre, k), pre), expected)
+    np.testing.assert_array_equal(encode("batch_topk", pre, k)[0], expected)
 
 
 def test_batch_topk_gives_one_greedy_row_all_it_wants():
     pre = torch.cat([torch.ones(1, 640) * 5, torch.ones(9, 640)])
-    codes = dense(batch_topk(pre, 64), pre)
+    codes, _ = encode("batch_topk", pre, 64)
     assert (codes[0] > 0).sum() == 640
 
 
-def test_above_threshold_does_not_see_other_rows():
+def test_relu_keeps_what_is_positive_and_counts_its_length():
     pre = random_rows(6, 50, seed=0)
-    together = dense(above_threshold(pre, 0.7), pre)
-    alone = np.vstack(
-        [dense(above_threshold(row[None], 0.7), row[None]) for row in pre]
-    )
-    np.testing.assert_array_equal(together, alone)
-    np.testing.assert_array_equal(together, np.where(pre >= 0.7, pre, 0))
+    dense, code = encode("relu", pre, 3)
+    np.testing.assert_array_equal(dense, np.maximum(pre.numpy(), 0))
+    # the L1 norm in units of the mean active value is the number of active latents
+    assert code.penalty.item() == pytest.approx((dense > 0).sum() / 6)
 
 
-def test_a_threshold_below_zero_keeps_positive_entries_only():
-    pre = torch.tensor([[-0.5, 0.0, 2.0]], dtype=torch.float64)
-    np.testing.assert_array_equal(dense(above_threshold(pre, -1.0), pre), [[0, 0, 2.0]])
+def test_relu_of_rows_without_anything_positive():
+    dense, code = encode("relu", -torch.ones(3, 4, dtype=torch.float64), 2)
+    assert not dense.any()
+    assert code.penalty.item() == 0
+
+
+def test_jumprelu_keeps_what_is_above_the_threshold():
+    pre = random_rows(6, 50, seed=0)
+    dense, code = encode("jumprelu", pre, 3)
+    np.testing.assert_array_equal(dense, np.where(pre > 0.5, pre, 0))
+    assert code.penalty.item() == pytest.approx((pre > 0.5).sum().item() / 6)
+
+
+@pytest.mark.parametrize("name", ["topk", "batch_topk", "relu", "jumprelu"])
+def test_hidden_latents_are_not_active(name):
+    pre = random_rows(6, 50, seed=0).abs()
+    hidden = torch.rand(6, 50, generator=torch.Generator().manual_seed(0)) < 0.5
+    dense, _ = encode(name, pre, 30, hidden=hidden)
+    assert dense.any()
+    assert not dense[hidden.numpy()].any()
+    shown, _ = encode(name, pre * ~hidden, 30)
+    np.testing.assert_array_equal(dense, shown)
+
+
+def test_matching_pursuit_on_an_orthonormal_dictionary_is_topk_by_magnitude():
+    pre = random_rows(6, 50, seed=0)
+    dense, _ = encode("matching_pursuit", pre, 4)
+    kept = np.maximum(pre.numpy(), 0)
+    kept[kept < np.sort(kept)[:, -4:-3]] = 0
+    np.testing.assert_allclose(dense, kept)
