@@ -36,7 +36,10 @@ class AdamW:
         A parameter without a gradient stays as it is.
         """
         used = [i for i, gradient in enumerate(gradients) if gradient is not None]
-        present = [gradient for gradient in gradients if gradient is not None]
+        # the fused kernel takes any gradient for a contiguous one
+        present = [
+            gradient.contiguous() for gradient in gradients if gradient is not None
+        ]
         norms = torch.stack([gradient.norm() for gradient in present])
         divisor = (norms.norm() / _CLIP_NORM).clamp_min(1.0).float()
         tensors = (

@@ -114,8 +114,9 @@ class TopKSAE(
         products of all pairs of directions, ``4 * n_latents_ ** 2`` bytes.
 
     positive_code : bool, default=True
-        Whether the codes of ``activation="matching_pursuit"`` and of
-        ``transform_algorithm="mp"`` are non-negative. All others always are.
+        Whether the codes of matching pursuit are non-negative. Only used by
+        ``activation="matching_pursuit"`` and ``transform_algorithm="mp"``; all other
+        codes always are.
 
     precision : {"float32", "tf32", "bf16", "int8", "screen"}, default="float32"
         What the product of samples and encoder is computed in, at fit and at
@@ -130,7 +131,8 @@ class TopKSAE(
           edge of the `k` largest may be missed. "tf32" is for GPUs and is "float32"
           elsewhere.
 
-        Only "float32" and "tf32" go with "relu" and "jumprelu".
+        Where a threshold says what is active, the product is "float32" in any case:
+        with "relu" and "jumprelu", and at transform with "batch_topk".
 
     sparse_output : bool, default=True
         Whether `transform` returns a sparse CSR container or an ndarray.

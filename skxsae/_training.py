@@ -449,7 +449,13 @@ def train(
         activity.forget()
         trainer.totals.zero_()
         for batch in batches(views, rng.permutation(n_rows), n_batches):
-            step(batch, next(rates))
+            try:
+                step(batch, next(rates))
+            except torch.OutOfMemoryError as error:
+                raise MemoryError(
+                    f"The device has no room for a step on {len(batch[0])} samples: "
+                    f"lower batch_size={settings.batch_size}."
+                ) from error
         record.n_iter += 1
         record.firing_rate = activity.firing_rate()
         record.threshold = float(activity.threshold)

@@ -26,6 +26,9 @@ class WideningPairedSAE(PairedSAE):
     def fit(self, X, y):
         return super().fit(X, _widened(X, y))
 
+    def partial_fit(self, X, y):
+        return super().partial_fit(X, _widened(X, y))
+
     def transform(self, X, y=None):
         return super().transform(X, _widened(X, y))
 
@@ -63,6 +66,10 @@ def _estimators():
             yield WideningPairedSAE(activation=activation, **options)
             sae = TopKSAE(activation=activation, max_iter=2)
             yield LenientPostHocAlignedSAE(x_sae=sae, y_sae=sae, **options)
+        for activation in ("relu", "jumprelu", "matching_pursuit"):
+            yield TopKSAE(activation=activation, **options)
+        yield TopKSAE(transform_algorithm="omp", precision="screen", **options)
+        yield WideningPairedSAE(coupling="cross_reconstruction", **options)
         yield PostHocAlignedSAE(**options)
         yield PostHocAlignedSAE(matcher=soft, **options)
 

@@ -114,6 +114,93 @@ def test_batch_topk_lets_the_views_share_a_budget():
     assert active == pytest.approx(3, rel=0.15)
 
 
+COUPLINGS = ["cross_reconstruction", "global_topk", "crosscoder"]
+
+
+@pytest.mark.parametrize("coupling", COUPLINGS)
+def test_couplings_take_views_of_any_width(coupling):
+    data = make_pairs()
+    y = np.hstack([data.y, data.y[:, :5]])
+    params = {"coupling": coupling, "k": 3, "max_iter": 30, "batch_size": 128}
+    sae = PairedSAE(48, learning_rate=5e-3, random_state=0, **params).fit(data.X, y)
+    assert sae.x_sae_.components_.shape == (48, 16)
+    assert sae.y_sae_.components_.shape == (48, 21)
+    codes_x, codes_y = sae.transform(data.X, y)
+    assert codes_x.shape == codes_y.shape == (1000, 48)
+    assert np.diff(codes_x.indptr).max() <= 3
+    assert sae.score(data.X, y) > 0.2
+    rebuilt_x, rebuilt_y = sae.inverse_transform(codes_x, codes_y)
+    assert (rebuilt_x.shape, rebuilt_y.shape) == (data.X.shape, y.shape)
+    # what is shared are the latents: the code of x rebuilds y better than its mean
+    crossed = sae.y_sae_.inverse_transform(codes_x)
+    assert ((crossed - y) ** 2).sum() < ((y - y.mean(0)) ** 2).sum()
+
+
+def test_a_crosscoder_has_one_code():
+    data = make_pairs()
+    sae = fit_small(data, coupling="crosscoder")
+    codes_x, codes_y = sae.transform(data.X, data.y)
+    assert_array_equal(codes_x.toarray(), codes_y.toarray())
+    halves = [sae.x_sae_, sae.y_sae_]
+    rows = [
+        (view - half.offset_) / half.scale_ - half.mean_
+        for view, half in zip((data.X, data.y), halves, strict=True)
+    ]
+    pre = halves[0].encoder_bias_ + sum(
+        part @ half.encoder_.T for part, half in zip(rows, halves, strict=True)
+    )
+    kth = np.sort(pre)[:, -3:-2]
+    expected = np.where((pre >= kth) & (pre > 0), pre, 0)
+    assert_allclose(codes_x.toarray(), expected, atol=1e-5)
+    norms = sum(np.square(half.components_).sum(1) for half in halves)
+    assert_allclose(norms, 1, rtol=1e-5)
+    errors = [
+        1 - ((part - codes_x @ half.components_) ** 2).sum() / _variance(part)
+        for part, half in zip(rows, halves, strict=True)
+    ]
+    assert sae.score(data.X, data.y) == pytest.approx(np.mean(errors), abs=1e-5)
+    with pytest.raises(ValueError, match="pass y too"):
+        sae.transform(data.X)
+    assert sae.x_sae_.transform(data.X).shape == (1000, 48)
+
+
+def _variance(rows):
+    return ((rows - rows.mean(0)) ** 2).sum()
+
+
+def test_a_view_alone_is_encoded_alone_under_global_topk():
+    data = make_pairs()
+    sae = fit_small(data, coupling="global_topk")
+    shuffled = data.y[::-1]
+    assert_array_equal(
+        sae.transform(data.X, data.y)[0].toarray(),
+        sae.transform(data.X, shuffled)[0].toarray(),
+    )
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"coupling": "global_topk", "activation": "relu"}, "activation='topk'"),
+        ({"coupling": "crosscoder", "alignment": "iso_energy"}, "alignment="),
+        ({"coupling": "cross_reconstruction", "mask_rate": 0.1}, "mask_rate="),
+        ({"alignment": "inner_product"}, "give a number"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(params, message):
+    with pytest.raises(ValueError, match=message):
+        fit_small(make_pairs(), **params)
+
+
+def test_auto_alignment_is_that_of_the_coupling():
+    data = make_pairs()
+    for coupling, name in [("shared", "group_sparse"), ("global_topk", "none")]:
+        auto, named = (
+            fit_small(data, coupling=coupling, alignment=a) for a in ("auto", name)
+        )
+        assert_array_equal(auto.x_sae_.components_, named.x_sae_.components_)
+
+
 def test_views_of_different_widths_are_refused():
     data = make_pairs()
     with pytest.raises(ValueError, match=r"X has 16 features and y has 9.*PostHoc"):

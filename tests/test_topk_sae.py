@@ -2,10 +2,14 @@
 
 import numpy as np
 import pytest
+import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
+from scipy.optimize import nnls
 
-from skxsae import TopKSAE
+from skxsae import PairedSAE, PostHocAlignedSAE, TopKSAE
+from skxsae._encoding import Encoder
+from skxsae._training import Trainer
 from skxsae._views import NORMALIZATIONS
 from skxsae.datasets import make_paired_features
 
@@ -30,8 +34,10 @@ def normalised(sae, X):
 def reference_codes(sae, X):
     """Codes in plain NumPy."""
     pre = (normalised(sae, X) - sae.mean_) @ sae.encoder_.T + sae.encoder_bias_
-    if sae.activation == "batch_topk":
-        return np.where((pre >= sae.threshold_) & (pre > 0), pre, 0)
+    if sae.activation in ("batch_topk", "jumprelu"):
+        return np.where((pre > sae.threshold_) & (pre > 0), pre, 0)
+    if sae.activation == "relu":
+        return np.maximum(pre, 0)
     codes = np.zeros_like(pre)
     for row, values in enumerate(pre):
         best = np.argsort(-values)[: sae.k_]
@@ -39,7 +45,7 @@ def reference_codes(sae, X):
     return codes
 
 
-@pytest.mark.parametrize("activation", ["topk", "batch_topk"])
+@pytest.mark.parametrize("activation", ["topk", "batch_topk", "relu", "jumprelu"])
 @pytest.mark.parametrize("normalize", [*sorted(NORMALIZATIONS), None])
 def test_codes_equal_plain_numpy(activation, normalize):
     X = make_rows()
@@ -143,6 +149,156 @@ def test_parameters_changed_after_the_fit_do_not_change_codes(changed):
     sae.set_params(**changed)
     assert_array_equal(sae.transform(X).toarray(), before)
     assert sae.score(X) == score
+
+
+def pursuit(rows, atoms, k, orthogonal):
+    """Non-negative (orthogonal) matching pursuit of each row, as it is written."""
+    codes = np.zeros((len(rows), len(atoms)))
+    for row, code in zip(rows, codes, strict=True):
+        for _ in range(k):
+            correlations = atoms @ (row - code @ atoms)
+            best = correlations.argmax()
+            if correlations[best] <= 1e-12:
+                break
+            code[best] += correlations[best]
+            if orthogonal:
+                support = np.flatnonzero(code)
+                code[support] = nnls(atoms[support].T, row)[0]
+    return codes
+
+
+@pytest.mark.parametrize("algorithm", ["mp", "omp"])
+@pytest.mark.parametrize("activation", ["topk", "matching_pursuit"])
+def test_pursuit_at_transform(activation, algorithm):
+    X = make_rows()
+    sae = fit_small(X, activation=activation, transform_algorithm=algorithm)
+    codes = sae.transform(X[:60])
+    rows = normalised(sae, X[:60]) - sae.mean_
+    expected = pursuit(rows, sae.components_, 3, algorithm == "omp")
+    assert_allclose(codes.toarray(), expected, atol=1e-9)
+    by_encoder = fit_small(X, activation="topk")
+    if activation == "topk":
+        assert sae.score(X) > by_encoder.score(X) + 0.05
+        assert_array_equal(sae.components_, by_encoder.components_)
+
+
+def test_matching_pursuit_is_what_it_was_trained_with():
+    X = make_rows()
+    sae = fit_small(X, activation="matching_pursuit", max_iter=20)
+    assert_array_equal(sae.encoder_, sae.components_)
+    default = sae.transform(X).toarray()
+    assert_array_equal(
+        default, sae.set_params(transform_algorithm="mp").transform(X).toarray()
+    )
+    tied = sae.set_params(transform_algorithm="encoder").transform(X)
+    assert_allclose(tied.toarray(), reference_codes(sae, X), atol=1e-12)
+
+
+def test_signed_matching_pursuit():
+    X = make_rows()
+    sae = fit_small(X, activation="matching_pursuit", positive_code=False)
+    codes = sae.transform(X)
+    assert (codes.data < 0).any()
+    assert np.diff(codes.indptr).max() <= 3
+    positive = fit_small(X, activation="matching_pursuit").transform(X)
+    assert (positive.data > 0).all()
+
+
+@pytest.mark.parametrize("activation", ["topk", "batch_topk"])
+@pytest.mark.parametrize("precision", ["screen", "bf16", "int8", "tf32"])
+def test_precision_changes_nothing_but_the_speed(precision, activation):
+    X = make_rows(dtype=np.float32)
+    params = {"activation": activation, "n_latents": 256, "max_iter": 3}
+    exact, fast = (fit_small(X, precision=p, **params) for p in ("float32", precision))
+    assert fast.score(X) == pytest.approx(exact.score(X), abs=0.01)
+    if precision in ("screen", "tf32"):
+        assert_allclose(fast.components_, exact.components_, atol=1e-3)
+    codes = fast.transform(X).toarray()
+    again = fast.set_params(precision="float32").transform(X).toarray()
+    if precision in ("screen", "tf32"):
+        assert_allclose(codes, again, atol=1e-5)
+
+
+@pytest.mark.parametrize("activation", ["relu", "jumprelu"])
+def test_l0_is_steered_to_k_on_held_out_samples(activation):
+    data = make_paired_features(
+        6000,
+        n_features=32,
+        n_shared=48,
+        n_x_only=0,
+        n_y_only=0,
+        max_interference=0.7,
+        random_state=0,
+    )
+    sae = fit_small(
+        data.X[:4000], n_latents=96, k=8, activation=activation, max_iter=30
+    )
+    codes = sae.transform(data.X[4000:])
+    assert codes.nnz / 2000 == pytest.approx(8, rel=0.05)
+    assert sae.score(data.X[4000:]) > 0.3
+
+
+@pytest.mark.parametrize("activation", ["relu", "jumprelu", "matching_pursuit"])
+def test_every_activation_serves_aligned_views(activation):
+    data = make_paired_features(
+        1000,
+        n_features=16,
+        n_shared=24,
+        n_x_only=0,
+        n_y_only=0,
+        max_interference=0.75,
+        random_state=0,
+    )
+    one = TopKSAE(48, 3, activation=activation, max_iter=10, batch_size=128)
+    sae = PostHocAlignedSAE(x_sae=one, y_sae=one, random_state=0).fit(data.X, data.y)
+    codes_x, codes_y = sae.transform(data.X, data.y)
+    assert codes_x.shape == codes_y.shape
+    own = sae.y_sae_
+    assert_allclose(
+        own.inverse_transform(codes_y), sae.inverse_transform(codes_x, codes_y)[1]
+    )
+    present = np.abs(own.components_).sum(1) > 0
+    assert codes_y[:, ~present].nnz == 0
+    paired = PairedSAE(48, 3, activation=activation, max_iter=10, random_state=0)
+    assert paired.fit(data.X, data.y).score(data.X, data.y) > 0
+
+
+def test_a_device_without_room_halves_the_block(monkeypatch):
+    X = make_rows()
+    sae = fit_small(X)
+    expected, sizes = sae.transform(X).toarray(), []
+    plain = Encoder._active
+
+    def crowded(self, rows):
+        sizes.append(len(rows))
+        if len(rows) > 40:
+            raise torch.OutOfMemoryError("no room")
+        return plain(self, rows)
+
+    monkeypatch.setattr(Encoder, "_active", crowded)
+    assert_allclose(sae.transform(X).toarray(), expected, atol=1e-12)
+    assert sizes[:4] == [300, 150, 75, 37]
+    assert sum(size for size in sizes if size <= 40) == 300
+
+
+def test_a_device_without_any_room_says_so(monkeypatch):
+    def full(self, rows):
+        raise torch.OutOfMemoryError("no room")
+
+    X = make_rows()
+    sae = fit_small(X)
+    monkeypatch.setattr(Encoder, "_active", full)
+    with pytest.raises(torch.OutOfMemoryError):
+        sae.transform(X)
+
+
+def test_without_memory_a_fit_names_batch_size(monkeypatch):
+    def full(self, batch, rate):
+        raise torch.OutOfMemoryError("no room")
+
+    monkeypatch.setattr(Trainer, "step", full)
+    with pytest.raises(MemoryError, match="batch_size"):
+        fit_small(make_rows())
 
 
 @pytest.mark.parametrize("batch_size", [2, 3, 64, 1024])
