@@ -36,7 +36,15 @@ PAIRED_METHODS = {
     "group_sparse": {"alignment": "group_sparse"},
     "group_sparse_mask": {"alignment": "group_sparse", "mask_rate": 0.2},
 }
-METHODS = ["dense", *PAIRED_METHODS, "post_hoc"]
+# encoders and decoders of their own for each view, so that half the latents make as
+# many parameters; a view is encoded alone, a crosscoder's by its half of the encoder
+RIVALS = {
+    "cross_reconstruction": {"coupling": "cross_reconstruction"},
+    "global_topk": {"coupling": "global_topk"},
+    "crosscoder": {"coupling": "crosscoder"},
+}
+METHODS = ["dense", *PAIRED_METHODS, *RIVALS, "post_hoc"]
+OF_ANY_WIDTH = [*RIVALS, "post_hoc"]
 
 
 def main(argv=None):
@@ -87,12 +95,12 @@ def _applicable(methods, data):
     """The methods that views of these widths allow."""
     if data.X.shape[1] == data.y.shape[1]:
         return methods
-    left_out = [name for name in methods if name != "post_hoc"]
+    left_out = [name for name in methods if name not in OF_ANY_WIDTH]
     print(
-        f"The views are {data.X.shape[1]} and {data.y.shape[1]} wide: only post_hoc "
-        f"applies, {', '.join(left_out) or 'nothing'} is left out."
+        f"The views are {data.X.shape[1]} and {data.y.shape[1]} wide: "
+        f"{', '.join(left_out) or 'nothing'} is left out."
     )
-    return [name for name in methods if name == "post_hoc"]
+    return [name for name in methods if name in OF_ANY_WIDTH]
 
 
 def _key(args, data, method, seed):
@@ -122,7 +130,8 @@ def run(key, data):
             sae = _post_hoc(key).fit(*train, groups=data.groups[data.train])
         else:
             sae = _paired(key).fit(*train)
-    codes = sae.transform(*test)
+    # each view alone: a crosscoder's joint code would tell a query its answer
+    codes = sae.x_sae_.transform(test[0]), sae.y_sae_.transform(test[1])
     quality = _quality(sae, test, codes, data)
     rows = {key["method"]: _recall(*codes, groups) | quality}
     if key["method"] == "post_hoc":
@@ -145,11 +154,13 @@ def _settings(key):
 
 
 def _paired(key):
-    """One dictionary for both views, with the latents of two."""
+    """Latents for both views, with as many parameters as two autoencoders have."""
+    method = key["method"]
+    factor = 1 if method in RIVALS else 2
     return PairedSAE(
-        2 * key["n_latents"],
+        factor * key["n_latents"],
         random_state=key["seed"],
-        **PAIRED_METHODS[key["method"]],
+        **(PAIRED_METHODS | RIVALS)[method],
         **_settings(key),
     )
 

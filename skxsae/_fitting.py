@@ -19,7 +19,12 @@ from skxsae._training import (
     train,
 )
 from skxsae._validation import resolve_device
-from skxsae._views import View, fit_normalization, keep_on_device_if_they_fit
+from skxsae._views import (
+    View,
+    compute_dtype,
+    fit_normalization,
+    held_on_device,
+)
 
 logger = logging.getLogger("skxsae")
 
@@ -180,7 +185,6 @@ def fit_dictionary(estimator, arrays):
         n_rows,
         device,
     )
-    keep_on_device_if_they_fit(views)
     callbacks = PassCallbacks(estimator, max_iter, *arrays)
 
     def end_of_pass(record):
@@ -200,15 +204,24 @@ def fit_dictionary(estimator, arrays):
 
 def make_views(params: dict, arrays: list, device: str) -> list[View]:
     """Both views under the normalisation of each or of the rows of both."""
-    name = params["normalize"]
+    name, held = params["normalize"], held_on_device(arrays, device)
     if params.get("statistics") == "pooled":
-        normalizations = [fit_normalization(name, arrays)] * len(arrays)
+        normalizations = [fit_normalization(name, held)] * len(arrays)
     else:
-        normalizations = [fit_normalization(name, [X]) for X in arrays]
-    return [
-        View(X, normalization, device)
+        normalizations = [fit_normalization(name, [X]) for X in held]
+    return normalised_views(arrays, normalizations, device, held)
+
+
+def normalised_views(arrays, normalizations, device, held=None) -> list[View]:
+    """Views that are trained together, in one floating type."""
+    dtype = compute_dtype(*arrays)
+    views = [
+        View(X, normalization, device, dtype)
         for X, normalization in zip(arrays, normalizations, strict=True)
     ]
+    for view, rows in zip(views, held or [], strict=False):
+        view.resident = rows if isinstance(rows, torch.Tensor) else None
+    return views
 
 
 def _pre_biases(params: dict, means: list[torch.Tensor]) -> list[torch.Tensor]:

@@ -7,10 +7,15 @@ import torch
 from sklearn.utils import check_random_state
 
 from skxsae._activations import level_of
-from skxsae._fitting import DEAD_AFTER, Fit, make_views, n_latents_of_a_stream
+from skxsae._fitting import (
+    DEAD_AFTER,
+    Fit,
+    make_views,
+    n_latents_of_a_stream,
+    normalised_views,
+)
 from skxsae._training import Record
 from skxsae._validation import resolve_device
-from skxsae._views import View
 
 _BATCHES_OF_ERROR = 100
 
@@ -45,10 +50,8 @@ class Stream:
         trainer = fit.trainer
         rate = torch.tensor(estimator.learning_rate, device=trainer.totals.device)
         for start in range(0, n_batches * size, size):
-            batch = [
-                View(X[start : start + size], view.normalization, view.device)
-                for X, view in zip(arrays, fit.views, strict=True)
-            ]
+            rows = [X[start : start + size] for X in arrays]
+            batch = normalised_views(rows, self.normalizations, fit.views[0].device)
             trainer.totals.zero_()
             trainer.look()
             trainer.step([view[:] for view in batch], rate)
@@ -78,10 +81,7 @@ class Stream:
                 views = make_views(params, first, device)
                 self.normalizations = [view.normalization for view in views]
                 self.sizes = n_latents_of_a_stream(params, arrays)
-        views = [
-            View(X, normalization, device)
-            for X, normalization in zip(first, self.normalizations, strict=True)
-        ]
+        views = normalised_views(first, self.normalizations, device)
         rng = check_random_state(estimator.random_state)
         fit = Fit(estimator, views, self.sizes, DEAD_AFTER, rng)
         if self.trainer_state is not None:

@@ -35,15 +35,19 @@ def row_blocks(X, width: int | None = None) -> Iterator[slice]:
 
 
 def fit_normalization(name: str | None, arrays: list) -> Normalization:
-    """Statistics of the pooled rows of `arrays`, in float64 over blocks of rows."""
+    """Statistics of the pooled rows of `arrays`, in float64 over blocks of rows.
+
+    What is held on a device is summed there.
+    """
     n_features = arrays[0].shape[1]
     offset, scale = np.zeros(n_features), np.ones(())
     if name in ("scale", "center", "center_l2", "standard"):
         n_rows = sum(len(X) for X in arrays)
-        offset = sum(block.sum(axis=0) for block in _float64_blocks(arrays)) / n_rows
+        mean = sum(block.sum(0) for block in _float64_blocks(arrays)) / n_rows
         squares = sum(
-            np.square(block - offset).sum(axis=0) for block in _float64_blocks(arrays)
+            (block - mean).square_().sum(0) for block in _float64_blocks(arrays)
         )
+        offset, squares = mean.cpu().numpy(), squares.cpu().numpy()
         if name == "standard":
             scale = _safe_scale(np.sqrt(squares / n_rows), np.abs(offset))
         elif name == "scale":
@@ -56,22 +60,26 @@ def _safe_scale(scale: np.ndarray, magnitude: np.ndarray | np.floating) -> np.nd
     return np.where(scale <= 10 * np.finfo(np.float32).eps * magnitude, 1.0, scale)
 
 
-def _float64_blocks(arrays: list) -> Iterator[np.ndarray]:
-    """All rows in float64, block by block."""
+def _float64_blocks(arrays: list) -> Iterator[torch.Tensor]:
+    """All rows in float64, block by block, each where it is."""
     for X in arrays:
         for rows in row_blocks(X):
-            yield np.asarray(X[rows], dtype=np.float64)
+            block = X[rows]
+            if isinstance(block, torch.Tensor):
+                yield block.double()
+            else:
+                yield as_tensor(np.asarray(block, dtype=np.float64))
 
 
 class View:
     """Normalised rows of one view, as tensors on a device."""
 
-    def __init__(self, X, normalization: Normalization, device: str):
+    def __init__(self, X, normalization: Normalization, device: str, dtype=None):
         self.X = X
+        self.resident: torch.Tensor | None = None  # all rows as they come
         self.normalization = normalization
         self.device = device
-        self.dtype = compute_dtype(X)
-        self.resident: torch.Tensor | None = None
+        self.dtype = compute_dtype(X) if dtype is None else dtype
         self.offset = self.beside(as_tensor(normalization.offset))
         self.scale = self.beside(as_tensor(normalization.scale))
 
@@ -81,10 +89,6 @@ class View:
 
     def __len__(self) -> int:
         return self.X.shape[0]
-
-    def keep_on_device(self) -> None:
-        """Hold all rows, as they come, on the device."""
-        self.resident = torch.from_numpy(np.array(self.X, order="C")).to(self.device)
 
     def read(self, rows) -> torch.Tensor:
         """Rows as they come, on the host, or on the device that holds all of them."""
@@ -135,16 +139,20 @@ _SHARE_OF_FREE_MEMORY = 0.5
 _READ_AHEAD = 2
 
 
-def keep_on_device_if_they_fit(views: list[View]) -> None:
-    """Hold the rows on a GPU if they take at most half of its free memory."""
-    device = torch.device(views[0].device)
-    if device.type != "cuda":
-        return
+def held_on_device(arrays: list, device: str) -> list:
+    """The arrays, as tensors on a GPU if they take at most half of its free memory."""
+    if torch.device(device).type != "cuda":
+        return arrays
     free, _ = torch.cuda.mem_get_info(device)
-    needed = sum(view.X.size * view.X.dtype.itemsize for view in views)
-    if needed <= _SHARE_OF_FREE_MEMORY * free:
-        for view in views:
-            view.keep_on_device()
+    needed = sum(X.size * X.dtype.itemsize for X in arrays)
+    if needed > _SHARE_OF_FREE_MEMORY * free:
+        return arrays
+    return [as_tensor(np.ascontiguousarray(X)).to(device) for X in arrays]
+
+
+def _reads_ahead(view: View) -> bool:
+    """Whether rows go from the host to a device."""
+    return view.resident is None and torch.device(view.device).type != "cpu"
 
 
 def batches(
@@ -160,7 +168,7 @@ def batches(
     if resident is not None:
         rows = rows.to(resident.device)
     parts = rows.tensor_split(n_batches)
-    if resident is not None or torch.device(views[0].device).type == "cpu":
+    if not _reads_ahead(views[0]):
         for part in parts:
             yield [view[part] for view in views]
         return
@@ -185,6 +193,7 @@ def as_tensor(array: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(array if array.flags.writeable else np.array(array))
 
 
-def compute_dtype(X) -> np.dtype:
-    """float64 for float64 input, else float32."""
-    return np.dtype(np.float64 if X.dtype == np.float64 else np.float32)
+def compute_dtype(*arrays) -> np.dtype:
+    """float64 if any input is float64, else float32."""
+    double = any(X.dtype == np.float64 for X in arrays)
+    return np.dtype(np.float64 if double else np.float32)

@@ -19,7 +19,7 @@ _WEIGHTS = tuple(np.logspace(-6, -1, 6))
 class AlignmentWeightSelection:
     """What :func:`select_alignment_weight` found.
 
-    Attributes
+    Parameters
     ----------
     best_weight : float
         The largest weight that is admissible, 0 if none is.
@@ -39,6 +39,21 @@ class AlignmentWeightSelection:
     admissible : ndarray of shape (n_weights,) of bool
         Whether the explained variance is close enough to that without alignment and
         no latent is always on. Weight 0 always is.
+
+    See Also
+    --------
+    select_alignment_weight : Makes a selection.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skxsae import PairedSAE
+    >>> from skxsae.model_selection import select_alignment_weight
+    >>> X = np.random.default_rng(0).normal(size=(200, 8))
+    >>> sae = PairedSAE(n_latents=16, k=2, max_iter=1, random_state=0)
+    >>> selection = select_alignment_weight(sae, X, -X, weights=[1e-3], random_state=0)
+    >>> selection.to_frame().columns.tolist()
+    ['weight', 'explained_variance', 'always_on', 'admissible']
     """
 
     best_weight: float

@@ -117,10 +117,13 @@ def test_retrieval_runs_every_method_with_equal_parameters(
     for fit in read_fits(tmp_path / "out", "retrieval"):
         rows |= fit["rows"]
         if fit["key"]["method"] not in ("dense", "post_hoc"):
-            assert retrieval._paired(fit["key"]).n_latents == 2 * 8
+            sae = retrieval._paired(fit["key"])
+            encoders = 1 if sae.coupling == "shared" else 2
+            assert encoders * sae.n_latents == 2 * 8
     assert set(rows) == {
         *("dense", "shared", "iso_energy", "iso_energy_masked", "group_sparse"),
         *("group_sparse_mask", "post_hoc", "separate", "reconstruction"),
+        *("cross_reconstruction", "global_topk", "crosscoder"),
     }
     for name, view in {"x": images[40:], "y": texts[80:]}.items():
         variance = np.square(view - view.mean(axis=0)).sum(axis=1).mean()
@@ -130,7 +133,7 @@ def test_retrieval_runs_every_method_with_equal_parameters(
         )
 
 
-def test_views_of_different_widths_leave_post_hoc_only(
+def test_views_of_different_widths_leave_out_what_has_one_decoder(
     benchmark_module, captions, tmp_path, capsys
 ):
     _, texts, _, options = captions
@@ -138,8 +141,11 @@ def test_views_of_different_widths_leave_post_hoc_only(
     options[3] = f"{tmp_path}/narrow.npy"
     benchmark_module("retrieval").main([*options, "--seeds", "0"])
     assert "dense, shared" in capsys.readouterr().out
-    (fit,) = read_fits(tmp_path / "out", "retrieval")
-    assert set(fit["rows"]) == {"post_hoc", "separate"}
+    rows = {}
+    for fit in read_fits(tmp_path / "out", "retrieval"):
+        rows |= fit["rows"]
+    couplings = {"cross_reconstruction", "global_topk", "crosscoder"}
+    assert set(rows) == {"post_hoc", "separate", *couplings}
 
 
 def test_own_order_undoes_the_alignment(benchmark_module):

@@ -59,8 +59,17 @@ def test_torch_and_torchvision_are_pinned_together():
     assert str(pins()["torchvision"].specifier) == "==0.28.0"
 
 
+PUBLIC_MODULES = [
+    "skxsae",
+    *(
+        f"skxsae.{name}"
+        for name in ("datasets", "inspection", "metrics", "model_selection", "theory")
+    ),
+]
+
+
 def test_all_that_is_in_all_exists():
-    for name in ("skxsae", "skxsae.datasets", "skxsae.inspection", "skxsae.metrics"):
+    for name in PUBLIC_MODULES:
         module = importlib.import_module(name)
         assert [n for n in module.__all__ if not hasattr(module, n)] == []
         assert sorted(set(module.__all__), key=str) == sorted(module.__all__, key=str)
@@ -82,7 +91,7 @@ def test_import_takes_no_optional_package():
         f"        if name.partition('.')[0] in {optional}:\n"
         "            raise ModuleNotFoundError(name)\n"
         "sys.meta_path.insert(0, Hide())\n"
-        "import skxsae, skxsae.datasets, skxsae.inspection, skxsae.metrics\n"
+        f"import {', '.join(PUBLIC_MODULES)}\n"
         "import skxsae.__main__"
     )
 

@@ -2,8 +2,16 @@
 
 import numpy as np
 import pytest
+import torch
 
-from skxsae._views import NORMALIZATIONS, View, fit_normalization, row_blocks
+from skxsae._views import (
+    NORMALIZATIONS,
+    View,
+    batches,
+    fit_normalization,
+    held_on_device,
+    row_blocks,
+)
 
 
 def make_rows(n_rows=50, n_features=4, seed=0):
@@ -86,3 +94,55 @@ def test_blocks_cover_all_rows_in_order():
 def test_rows_are_cast_batch_by_batch(dtype, expected):
     X = make_rows().astype(dtype)
     assert str(View(X, fit_normalization(None, [X]), "cpu")[:2].dtype)[6:] == expected
+
+
+@pytest.mark.parametrize("name", ["scale", "standard"])
+def test_statistics_of_tensors_equal_those_of_arrays(name):
+    X = make_rows().astype(np.float32)
+    ours = fit_normalization(name, [torch.from_numpy(X)])
+    expected = fit_normalization(name, [X])
+    np.testing.assert_array_equal(ours.offset, expected.offset)
+    np.testing.assert_array_equal(ours.scale, expected.scale)
+
+
+def test_a_view_that_is_held_on_a_device_gives_the_same_batches():
+    X = make_rows().astype(np.float16)
+    normalization = fit_normalization("scale", [X])
+    plain, held = (View(X, normalization, "cpu") for _ in range(2))
+    held.resident = torch.from_numpy(X)
+    order = np.random.default_rng(0).permutation(len(X))
+    for one, other in zip(
+        batches([plain], order, 7), batches([held], order, 7), strict=True
+    ):
+        assert torch.equal(one[0], other[0])
+
+
+def test_reading_ahead_keeps_the_order(monkeypatch):
+    # as on a GPU that has no room for all rows, but without one
+    X = make_rows().astype(np.float32)
+    view = View(X, fit_normalization("scale", [X]), "cpu")
+    order = np.random.default_rng(0).permutation(len(X))
+    expected = [batch[0] for batch in batches([view], order, 7)]
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
+    monkeypatch.setattr("skxsae._views._reads_ahead", lambda view: True)
+    ahead = [batch[0] for batch in batches([view], order, 7)]
+    assert len(ahead) == 7
+    for one, other in zip(expected, ahead, strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("share", [0.5, 0.0])
+def test_batches_on_a_gpu_equal_those_on_the_cpu(share, monkeypatch):
+    monkeypatch.setattr("skxsae._views._SHARE_OF_FREE_MEMORY", share)
+    X = make_rows().astype(np.float32)
+    normalization = fit_normalization("scale", [X])
+    plain, view = (View(X, normalization, device) for device in ("cpu", "cuda"))
+    (held,) = held_on_device([X], "cuda")
+    assert isinstance(held, torch.Tensor) == bool(share)
+    view.resident = held if share else None
+    order = np.random.default_rng(0).permutation(len(X))
+    for one, other in zip(
+        batches([plain], order, 7), batches([view], order, 7), strict=True
+    ):
+        torch.testing.assert_close(one[0], other[0].cpu())
