@@ -28,30 +28,39 @@ def largest(pre: torch.Tensor, k: int) -> Codes:
     """Exactly the `k` largest entries of each row, in no particular order."""
     if kernels := kernels_for(pre):
         return kernels.largest(pre, k)
-    n_rows, n_latents = pre.shape
-    n_groups, rest = divmod(n_latents, _GROUP_SIZE)
-    if pre.is_cuda or rest or n_groups <= 2 * k:
+    n_latents = pre.shape[1]
+    n_groups = n_latents // _GROUP_SIZE
+    if pre.is_cuda or n_groups <= 2 * k:
         values, indices = pre.topk(k, dim=1, sorted=False)
         return values, indices
-    # the k largest entries lie in the k groups with the largest maxima
-    maxima = pre.view(n_rows, _GROUP_SIZE, n_groups).amax(1)
+    # the k largest entries lie in the k groups with the largest maxima, or in no group
+    grouped = _GROUP_SIZE * n_groups
+    maxima = pre[:, :grouped].unflatten(1, (_GROUP_SIZE, n_groups)).amax(1)
     _, groups = largest(maxima, k)
-    first = torch.arange(0, n_latents, n_groups, device=pre.device)
+    first = torch.arange(0, grouped, n_groups, device=pre.device)
     members = (groups[:, None, :] + first[:, None]).flatten(1)
+    if grouped < n_latents:
+        rest = torch.arange(grouped, n_latents, device=pre.device)
+        members = torch.cat([members, rest.expand(len(pre), -1)], dim=1)
     values, position = pre.gather(1, members).topk(k, dim=1, sorted=False)
     return values, members.gather(1, position)
 
 
 def strided_argmax(scores: torch.Tensor) -> torch.Tensor:
     """Number of the largest entry of each row, by way of strided groups: (batch,)."""
-    n_rows, n_latents = scores.shape
-    n_groups, rest = divmod(n_latents, 4 * _GROUP_SIZE)
-    if scores.is_cuda or rest or n_groups < 2:
+    n_latents, size = scores.shape[1], 4 * _GROUP_SIZE
+    n_groups = n_latents // size
+    if scores.is_cuda or n_groups < 2:
         return scores.argmax(1)
-    groups = scores.view(n_rows, 4 * _GROUP_SIZE, n_groups)
-    group = groups.amax(1).argmax(1)
-    members = groups.gather(2, group[:, None, None].expand(-1, 4 * _GROUP_SIZE, 1))
-    return members.squeeze(2).argmax(1) * n_groups + group
+    grouped = size * n_groups
+    groups = scores[:, :grouped].unflatten(1, (size, n_groups))
+    value, group = groups.amax(1).max(1)
+    members = groups.gather(2, group[:, None, None].expand(-1, size, 1))
+    best = members.squeeze(2).argmax(1) * n_groups + group
+    if grouped == n_latents:
+        return best
+    other, column = scores[:, grouped:].max(1)
+    return torch.where(other > value, grouped + column, best)
 
 
 class Picker:

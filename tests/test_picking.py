@@ -45,7 +45,7 @@ def test_largest_finds_neighbours_that_share_a_group(k):
 @settings(deadline=None)
 @given(
     st.integers(1, 5),
-    st.sampled_from([1, 4, 6, 16, 64, 96, 1024]),
+    st.sampled_from([1, 4, 6, 16, 64, 67, 96, 1024, 1031]),
     st.integers(1, 70),
     st.booleans(),
     st.integers(0, 9),
