@@ -248,14 +248,16 @@ class Trainer:
         return {
             "tensors": [tensor.cpu().numpy().copy() for tensor in self.tensors()],
             "generator": self.generator.get_state().numpy(),
+            "device": self.generator.device.type,
             "n_steps": self.n_steps,
         }
 
     def load(self, state: dict) -> None:
-        """Go on from a state, on any device."""
+        """Go on from a state; another kind of device draws other masks."""
         for tensor, array in zip(self.tensors(), state["tensors"], strict=True):
             tensor.copy_(torch.from_numpy(array))
-        self.generator.set_state(torch.from_numpy(state["generator"]))
+        if state["device"] == self.generator.device.type:
+            self.generator.set_state(torch.from_numpy(state["generator"]))
         self.n_steps = state["n_steps"]
 
     def centred(self, batch: list[torch.Tensor]) -> list[torch.Tensor]:
@@ -451,11 +453,11 @@ def train(
         for batch in batches(views, rng.permutation(n_rows), n_batches):
             try:
                 step(batch, next(rates))
-            except torch.OutOfMemoryError as error:
+            except torch.OutOfMemoryError as full:
                 raise MemoryError(
                     f"The device has no room for a step on {len(batch[0])} samples: "
                     f"lower batch_size={settings.batch_size}."
-                ) from error
+                ) from full
         record.n_iter += 1
         record.firing_rate = activity.firing_rate()
         record.threshold = float(activity.threshold)

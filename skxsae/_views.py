@@ -1,9 +1,9 @@
 """One view of the data: any row-sliceable array, cast and normalised batch by batch."""
 
+import functools
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import islice
 
 import numpy as np
@@ -43,16 +43,22 @@ def fit_normalization(name: str | None, arrays: list) -> Normalization:
     offset, scale = np.zeros(n_features), np.ones(())
     if name in ("scale", "center", "center_l2", "standard"):
         n_rows = sum(len(X) for X in arrays)
-        mean = sum(block.sum(0) for block in _float64_blocks(arrays)) / n_rows
-        squares = sum(
-            (block - mean).square_().sum(0) for block in _float64_blocks(arrays)
-        )
-        offset, squares = mean.cpu().numpy(), squares.cpu().numpy()
+        mean = _total(block.sum(0) for block in _float64_blocks(arrays)) / n_rows
+        squares = _total(
+            (block - mean.to(block.device)).square_().sum(0)
+            for block in _float64_blocks(arrays)
+        ).numpy()
+        offset = mean.numpy()
         if name == "standard":
             scale = _safe_scale(np.sqrt(squares / n_rows), np.abs(offset))
         elif name == "scale":
             scale = _safe_scale(np.sqrt(squares.sum() / n_rows), np.linalg.norm(offset))
     return Normalization(offset, scale, unit_length=name in ("l2", "center_l2"))
+
+
+def _total(parts: Iterator[torch.Tensor]) -> torch.Tensor:
+    """Sum of tensors, on the host."""
+    return functools.reduce(torch.add, parts).cpu()
 
 
 def _safe_scale(scale: np.ndarray, magnitude: np.ndarray | np.floating) -> np.ndarray:
@@ -125,7 +131,7 @@ class View:
             variance = 0.0
         return self.beside(mean), variance
 
-    @cached_property
+    @functools.cached_property
     def variance(self) -> float:
         """Squared distances of the normalised rows to their mean, in sum."""
         return self.moments()[1]
