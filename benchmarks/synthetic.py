@@ -201,6 +201,12 @@ def run(key, make):
         rows["soft"] = {**rows["post_hoc"], **alignment_errors(sae, data, n_train)}
         # the strongest latent of a soft code is one of the other view
         rows["soft"]["feature_alignment_k1"] = float("nan")
+        sae.set_params(matcher=None)
+        for algorithm in ("mp", "omp"):  # the same dictionaries without their encoders
+            for view in (sae.x_sae_, sae.y_sae_):
+                view.set_params(transform_algorithm=algorithm)
+            sae.realign(data.X[:n_train], data.y[:n_train])
+            rows[algorithm] = evaluate(sae, data, n_train)
     return {**seconds, "rows": rows}
 
 

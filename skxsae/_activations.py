@@ -151,7 +151,9 @@ def jumprelu(rows: torch.Tensor, weights: Weights, how: Encoding) -> Code:
 def matching_pursuit(rows: torch.Tensor, weights: Weights, how: Encoding) -> Code:
     """`k` greedy steps on the dictionary, without an encoder."""
     products = gram(weights.decoder.detach())
-    values, indices = pursue(rows, weights.decoder, products, how.k, how.positive)
+    values, indices = pursue(
+        rows, weights.decoder, products, how.k, how.positive, how.hidden
+    )
     return Code(values, indices, group_by_latent(indices, len(weights.decoder)))
 
 

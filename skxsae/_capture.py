@@ -28,9 +28,11 @@ def captured(trainer) -> Step:
             trainer.step(batch, torch.tensor(rate, device=batch[0].device))
             return
         size = len(batch[0])
-        if size not in graphs:
-            graphs[size] = _Graph(trainer, batch)
-        graphs[size].replay(batch, rate)
+        # streams and graphs are those of the current device
+        with torch.cuda.device(batch[0].device):
+            if size not in graphs:
+                graphs[size] = _Graph(trainer, batch)
+            graphs[size].replay(batch, rate)
 
     return step
 

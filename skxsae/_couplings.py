@@ -70,7 +70,8 @@ def cross_reconstruction(
 
     The universal autoencoder of Thasarathan et al.
     """
-    source = int(torch.randint(len(rows), (), generator=generator))
+    device = generator.device
+    source = int(torch.randint(len(rows), (), generator=generator, device=device))
     code = encode(rows[source], weights[source], how)
     codes: list[Codes | None] = [None] * len(rows)
     codes[source] = code.values, code.indices
@@ -126,8 +127,9 @@ def crosscoder(
 ) -> Forward:
     """One code from the sum of all encoders rebuilds every view (Lindsey et al.).
 
-    It is the code of an autoencoder of the concatenated views. As the rows of all
-    decoders together have unit norm, none is weighted by its norm.
+    It is the code of an autoencoder of the concatenated views. The rows of all
+    decoders together have unit norm: activations are weighted by the root of the
+    summed squares of the norms, where Lindsey et al. take the sum of the norms.
     """
     [(together, joint)] = autoencoders("crosscoder", rows, weights)
     code = encode(together, joint, how)

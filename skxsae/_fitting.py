@@ -270,7 +270,7 @@ def _attributes(
         "loss_curve_": list(record.loss_curve),
     }
     if settings.activation == "batch_topk":
-        attributes["threshold_"] = record.threshold
+        attributes["threshold_"] = float(record.threshold[index])
     elif settings.activation == "jumprelu":
         attributes["threshold_"] = _to_numpy(threshold_of(weights.level))
     return attributes

@@ -180,8 +180,13 @@ def values_at(
     values: torch.Tensor, indices: torch.Tensor, wanted: torch.Tensor
 ) -> torch.Tensor:
     """Value, in each row's code, of the latents `wanted` in that row: (batch, k')."""
-    same = wanted[:, :, None] == indices[:, None, :]  # (batch, k', k)
-    return (same * values[:, None, :]).sum(-1)
+    # an unused slot may hold any latent, also one that another slot uses
+    none = torch.iinfo(indices.dtype).max
+    latents, order = indices.masked_fill(values == 0, none).sort(1)
+    position = torch.searchsorted(latents, wanted.contiguous())
+    position = position.clamp_max(indices.shape[1] - 1)
+    found = latents.gather(1, position) == wanted
+    return values.gather(1, order.gather(1, position)).where(found, 0.0)
 
 
 def to_dense(

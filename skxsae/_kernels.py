@@ -1,7 +1,7 @@
 """Triton kernels for the sparse half of an autoencoder on a GPU.
 
 The launchers stand in for the functions of the same name in `_functional` and
-`_activations`. Nothing in them waits for the device or depends on what the tensors
+`_picking`. Nothing in them waits for the device or depends on what the tensors
 hold, so that a CUDA graph can capture them. Sums run in a fixed order, in float64 for
 float64 input and in float32 for the rest. A slot with value 0 costs no row.
 

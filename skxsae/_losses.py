@@ -5,8 +5,7 @@ from collections.abc import Callable
 import torch
 
 from skxsae._functional import to_dense, values_at
-
-Codes = tuple[torch.Tensor, torch.Tensor]  # values and indices, (batch, k) each
+from skxsae._picking import Codes
 
 
 def total_variance(rows: torch.Tensor) -> torch.Tensor:
@@ -81,7 +80,8 @@ def iso_energy_masked(x: Codes, y: Codes) -> torch.Tensor:
     The form of the released code, in every run.
     """
     tops = [
-        indices.gather(1, values.argmax(1, keepdim=True)) for values, indices in (x, y)
+        indices.gather(1, values.abs().argmax(1, keepdim=True))
+        for values, indices in (x, y)
     ]
     return iso_energy(_without_top(x, *tops), _without_top(y, *tops))
 
@@ -95,7 +95,7 @@ def group_sparse(x: Codes, y: Codes) -> torch.Tensor:
     off = (x[0] == 0) | (both == 0)
     in_x = both.masked_fill(off, 1.0).sqrt().masked_fill(off, 0.0)
     counted = (y[0] == 0) | (values_at(*x, wanted=y[1]) != 0)
-    only_y = y[0].masked_fill(counted, 0.0)
+    only_y = y[0].abs().masked_fill(counted, 0.0)
     return (in_x.sum() + only_y.sum()) / len(x[0])
 
 

@@ -12,7 +12,7 @@ _CLIP_NORM = 1.0
 
 
 class AdamW:
-    """Fused AdamW with clipping at norm 1, which costs no pass over the gradients.
+    """Fused AdamW with clipping at norm 1: the kernel scales the gradients as it goes.
 
     `decoders` are groups of parameters: the rows of a group, side by side, have unit
     norm after each step.

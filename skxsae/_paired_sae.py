@@ -1,17 +1,19 @@
 """One dictionary shared by two views, with a training-time alignment term."""
 
+import copy
 from numbers import Real
 
 import numpy as np
-from sklearn.base import BaseEstimator, _fit_context, clone
+from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils._set_output import _wrap_data_with_container
+from sklearn.utils.validation import _check_feature_names, check_is_fitted
 
 from skxsae._couplings import COUPLINGS
 from skxsae._encoding import Encoder, as_container
 from skxsae._fitting import fit_dictionary
 from skxsae._losses import ALIGNMENTS
-from skxsae._streaming import fed
+from skxsae._streaming import forget_options, go_on
 from skxsae._topk_sae import TopKSAE
 from skxsae._two_views import TwoViewMixin, set_input_features
 from skxsae._validation import (
@@ -20,7 +22,7 @@ from skxsae._validation import (
     check_view,
     unchanged_on_error,
 )
-from skxsae._views import View
+from skxsae._views import View, compute_dtype
 
 
 class PairedSAE(TwoViewMixin, BaseEstimator):
@@ -52,7 +54,9 @@ class PairedSAE(TwoViewMixin, BaseEstimator):
           both views [5]_; `transform` encodes each view alone, for the sum would
           tell a query which sample is its partner;
         - "crosscoder": the code, which comes from the sum of both encoders [6]_.
-          `transform` needs both views, and its two outputs are the same code.
+          `transform` needs both views, and its two outputs are the same code. The two
+          directions of a latent have unit norm together, which weights activations
+          by the root of the summed squares of the norms and not by their sum.
 
     alignment : {"auto", "none", "iso_energy", "iso_energy_masked", "inner_product", \
             "group_sparse"} or callable, default="auto"
@@ -114,7 +118,8 @@ class PairedSAE(TwoViewMixin, BaseEstimator):
         Whether to learn pre-biases, which are 0 otherwise.
 
     transform_algorithm : {"auto", "encoder", "mp", "omp"}, default="auto"
-        How `transform` finds codes, see :class:`TopKSAE`.
+        How `transform` finds codes, see :class:`TopKSAE`. It is read by `fit`: after
+        that, set it on ``x_sae_`` and ``y_sae_``.
 
     positive_code : bool, default=True
         Whether the codes of matching pursuit are non-negative, see :class:`TopKSAE`.
@@ -138,6 +143,9 @@ class PairedSAE(TwoViewMixin, BaseEstimator):
         the normalisation of the view, or its own. Under ``coupling="crosscoder"`` it
         has one half of the code's encoder and decoder, whose rows have unit norm
         together, and its `transform` gives what that half alone makes of a sample.
+
+    coupling_ : str
+        The coupling that was fitted.
 
     n_iter_ : int
         Number of passes.
@@ -264,7 +272,7 @@ class PairedSAE(TwoViewMixin, BaseEstimator):
             self._check_coupling(view_x, view_y)
             attributes = self._reconstruct(fit_dictionary(self, [view_x, view_y]))
             self._n_features_of_y = view_y.shape[1]
-            self.__dict__.pop("_stream", None)
+            forget_options(self)
             self.__dict__.update(attributes)
             set_input_features(self.x_sae_, X)
             set_input_features(self.y_sae_, y)
@@ -295,9 +303,11 @@ class PairedSAE(TwoViewMixin, BaseEstimator):
             check_same_length(view_x, view_y)
             self._check_coupling(view_x, view_y)
             fitted = [self.x_sae_, self.y_sae_] if hasattr(self, "x_sae_") else []
-            learnt = fed(self, [view_x, view_y], fitted)
-            self.__dict__.update(learnt, _n_features_of_y=view_y.shape[1])
-            if "x_sae_" in learnt:
+            for sae in fitted[1:]:
+                _check_feature_names(sae, y, reset=False)
+            has_learnt = go_on(self, [view_x, view_y], fitted)
+            self._n_features_of_y = view_y.shape[1]
+            if has_learnt:
                 set_input_features(self.x_sae_, X)
                 set_input_features(self.y_sae_, y)
         return self
@@ -347,20 +357,40 @@ class PairedSAE(TwoViewMixin, BaseEstimator):
             Codes of X; with `y`, the codes of X and those of y, whose columns mean the
             same thing.
         """
-        if self.coupling != "crosscoder":
-            return super().transform(X, y)
         check_is_fitted(self)
+        if self.coupling_ != "crosscoder":
+            return super().transform(X, y)
         if y is None:
             raise ValueError(
                 "A crosscoder has one code for both views: pass y too. What one half "
                 "of it makes of one view is x_sae_.transform(X)."
             )
+        names = y
         X, y = self._check_views(X, y)
-        codes = self._joint_encoder(X, y).codes()
-        return (
-            as_container(codes, self.sparse_output),
-            as_container(codes.copy(), self.sparse_output),
-        )
+        codes = as_container(self._joint_encoder(X, y).codes(), self.sparse_output)
+        # scikit-learn wraps the first of two outputs only
+        return codes, _wrap_data_with_container("transform", codes.copy(), names, self)
+
+    def fit_transform(self, X, y=None):
+        """Fit, and encode the training samples of the first view.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            First view.
+
+        y : array-like of shape (n_samples, n_features_y)
+            Second view.
+
+        Returns
+        -------
+        Z : {ndarray, sparse container} of shape (n_samples, n_latents)
+            Codes of X; the joint code of both views if it is a crosscoder.
+        """
+        self.fit(X, y)
+        if self.coupling_ == "crosscoder":
+            return self.transform(X, y)[0]
+        return self.transform(X)
 
     def score(self, X, y):
         """Mean explained variance of the two views.
@@ -381,7 +411,8 @@ class PairedSAE(TwoViewMixin, BaseEstimator):
         score : float
             1 for a perfect reconstruction of both views.
         """
-        if self.coupling != "crosscoder":
+        check_is_fitted(self)
+        if self.coupling_ != "crosscoder":
             return super().score(X, y)
         X, y = self._check_views(X, y)
         codes = self._joint_encoder(X, y).codes()
@@ -393,18 +424,16 @@ class PairedSAE(TwoViewMixin, BaseEstimator):
     def _joint_encoder(self, X, y):
         """The two halves of a crosscoder beside each other, and the views as well."""
         saes = self.x_sae_, self.y_sae_
-        rows = np.hstack(
-            [
-                View(view, sae._normalization(), "cpu")[:].numpy()
-                for view, sae in zip((X, y), saes, strict=True)
-            ]
-        )
-        joint = clone(self.x_sae_)
-        joint.__dict__.update(vars(self.x_sae_))
+        joint = copy.copy(self.x_sae_)
+        joint.transform_algorithm = self.transform_algorithm
         for name in ("encoder_", "components_"):
-            halves = [getattr(sae, name) for sae in saes]
-            setattr(joint, name, np.hstack(halves))
+            setattr(joint, name, np.hstack([getattr(sae, name) for sae in saes]))
         joint.mean_ = np.concatenate([sae.mean_ for sae in saes])
+        views = [
+            View(view, sae._normalization(), "cpu")
+            for view, sae in zip((X, y), saes, strict=True)
+        ]
+        rows = _SideBySide(views)
         joint.offset_ = np.zeros(rows.shape[1], rows.dtype)
         joint.scale_, joint.unit_length_ = np.ones((), rows.dtype), False
         return Encoder(joint, rows, self.device)
@@ -416,10 +445,26 @@ class PairedSAE(TwoViewMixin, BaseEstimator):
             params = self.get_params(deep=False)
             sae = TopKSAE(**{name: params[name] for name in TopKSAE().get_params()})
             sae.__dict__.update(of_view, n_features_in_=len(of_view["mean_"]))
+            if self.coupling == "crosscoder":
+                # pursuit needs unit directions, which the halves have together only
+                sae.transform_algorithm = "encoder"
             saes.append(sae)
         return {
+            "coupling_": self.coupling,
             "x_sae_": saes[0],
             "y_sae_": saes[1],
             "n_iter_": saes[0].n_iter_,
             "loss_curve_": saes[0].loss_curve_,
         }
+
+
+class _SideBySide:
+    """Normalised rows of views beside each other, as an array that is read by rows."""
+
+    def __init__(self, views):
+        self.views = views
+        self.shape = len(views[0]), sum(view.X.shape[1] for view in views)
+        self.dtype = compute_dtype(*(view.X for view in views))
+
+    def __getitem__(self, rows):
+        return np.hstack([view[rows].numpy() for view in self.views])

@@ -1,5 +1,6 @@
 """Which latents of a sample are the most active, without keeping all the others."""
 
+import contextlib
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -11,8 +12,11 @@ Codes = tuple[torch.Tensor, torch.Tensor]  # values and indices, (batch, width) 
 
 _BLOCK_ENTRIES = 2**21
 _GROUP_SIZE = 4
+_GPU_BLOCK_ENTRIES = 2**27
 _BFLOAT16_ROUNDING = 2.0**-8
+_UNDERFLOW = 2.0**-60
 _INT8_LARGEST = 127
+_INT32_SAFE = 2.0**30
 
 
 class Precision(NamedTuple):
@@ -75,7 +79,10 @@ class Picker:
         self, encoder: torch.Tensor, bias: torch.Tensor, precision: str = "float32"
     ):
         self.encoder, self.bias = encoder.detach(), bias.detach()
-        precision = "float32" if _is_plain(precision, encoder) else precision
+        if precision == "int8" and encoder.is_cuda:
+            raise ValueError("precision='int8' is for the CPU: use 'bf16' on a GPU.")
+        if precision == "tf32" and not encoder.is_cuda:
+            precision = "float32"
         self.precision = PRECISIONS[precision]
         self.n_latents = len(encoder)
         if self.precision.low is not None:
@@ -137,7 +144,8 @@ class Picker:
         buffer = rows.new_empty(blocks[0].stop, self.n_latents)
         for block in blocks:
             pre = buffer[: block.stop - block.start]
-            torch.mm(rows[block], self.encoder.T, out=pre)
+            with _matmul(rows, "fp32_precision", "ieee"):
+                torch.mm(rows[block], self.encoder.T, out=pre)
             pre.add_(self.bias)
             yield block, _hide(pre, hidden, block)
 
@@ -154,7 +162,8 @@ class Picker:
         uncertain = None
         if self.precision.certified:
             bound = self._bound(rows, scores.amin(1).to(rows))
-            uncertain = bound > values.amin(1).clamp_min(0.0)
+            # not `bound > ...`: what has overflowed is not certain
+            uncertain = ~(bound <= values.amin(1).clamp_min(0.0))
         return (values, candidates.gather(1, position)), uncertain
 
     def _bound(self, rows: torch.Tensor, score: torch.Tensor) -> torch.Tensor:
@@ -162,19 +171,16 @@ class Picker:
 
         Cauchy-Schwarz bounds what rounding `rows` and `encoder` changes in their
         product; the product and the sum with the bias are rounded once more each, and
-        sums of d float32 products err by at most d units in the last place.
+        sums of d float32 products err by at most d units in the last place. The last
+        term covers squares that are lost to underflow.
         """
         low = rows.bfloat16().to(rows)
         norms = low.norm(dim=1)
         of_inputs = (rows - low).norm(dim=1) * self.norm + norms * self.rounding
         of_sums = rows.shape[1] * 2.0**-22 * rows.norm(dim=1) * self.norm
         of_outputs = 2.1 * _BFLOAT16_ROUNDING * (score.abs() + self.largest_bias)
-        return score + of_outputs + 1.01 * of_inputs + of_sums
-
-
-def _is_plain(precision: str, encoder: torch.Tensor) -> bool:
-    """Whether the exact product is what this precision means for these weights."""
-    return precision == "tf32" and not encoder.is_cuda
+        of_underflow = _UNDERFLOW * rows.shape[1] * (1 + self.norm)
+        return score + of_outputs + 1.01 * of_inputs + of_sums + of_underflow
 
 
 def _largest_norm(rows: torch.Tensor) -> torch.Tensor:
@@ -182,9 +188,10 @@ def _largest_norm(rows: torch.Tensor) -> torch.Tensor:
 
 
 def _row_blocks(rows: torch.Tensor, n_latents: int) -> list[slice]:
-    """Slices of rows whose products stay in the cache; on a GPU there is one."""
+    """Slices of rows whose products stay in the cache, or in a part of a GPU."""
     n_rows = len(rows)
-    size = n_rows if rows.is_cuda else max(1, _BLOCK_ENTRIES // n_latents)
+    entries = _GPU_BLOCK_ENTRIES if rows.is_cuda else _BLOCK_ENTRIES
+    size = max(1, entries // n_latents)
     return [slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size)]
 
 
@@ -214,34 +221,55 @@ def _padded(row, latent, value, n_rows: int, n_latents: int) -> Codes:
     return values, indices
 
 
+@contextlib.contextmanager
+def _matmul(tensor: torch.Tensor, option: str, value):
+    """One of torch's options for products on a GPU, for a while."""
+    options = torch.backends.cuda.matmul
+    if not tensor.is_cuda:
+        yield
+        return
+    before = getattr(options, option)
+    setattr(options, option, value)
+    try:
+        yield
+    finally:
+        setattr(options, option, before)
+
+
 def _to_bfloat16(rows: torch.Tensor) -> tuple[torch.Tensor, float]:
     return rows.bfloat16(), 1.0
 
 
 def _to_int8(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Rows as integers, and the one factor that all of them were multiplied by."""
-    scale = _INT8_LARGEST / rows.abs().max().clamp_min(torch.finfo(rows.dtype).tiny)
+    return _rounded(rows, rows.abs().max())
+
+
+def _rounded(
+    rows: torch.Tensor, most: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rows as integers of 8 bits, `most` becoming the largest, and the factor."""
+    scale = torch.where(most > 0, _INT8_LARGEST / most, 1.0)
     return (rows * scale).round_().to(torch.int8), scale
 
 
 def _tf32_scores(picker: Picker, rows: torch.Tensor) -> torch.Tensor:
-    matmul = torch.backends.cuda.matmul
-    before, matmul.allow_tf32 = matmul.allow_tf32, True
-    try:
+    with _matmul(rows, "fp32_precision", "tf32"):
         return torch.addmm(picker.bias, rows, picker.encoder.T)
-    finally:
-        matmul.allow_tf32 = before
 
 
 def _bfloat16_scores(picker: Picker, rows: torch.Tensor) -> torch.Tensor:
-    scores = torch.mm(rows.bfloat16(), picker.low.T)
+    # the bound counts on sums in float32
+    with _matmul(rows, "allow_bf16_reduced_precision_reduction", False):
+        scores = torch.mm(rows.bfloat16(), picker.low.T)
     return scores.add_(picker.bias.bfloat16())
 
 
 def _int8_scores(picker: Picker, rows: torch.Tensor) -> torch.Tensor:
-    low, scale = _to_int8(rows)
-    bias = (picker.bias * (scale * picker.scale)).round_().to(torch.int32)
-    return torch._int_mm(low, picker.low.T).add_(bias)
+    # a factor for each row: its code does not depend on the rows beside it
+    low, scale = _rounded(rows, rows.abs().amax(1, keepdim=True))
+    bias = (picker.bias * (scale * picker.scale)).clamp_(-_INT32_SAFE, _INT32_SAFE)
+    return torch._int_mm(low, picker.low.T).add_(bias.round_().to(torch.int32))
 
 
 PRECISIONS = {

@@ -63,13 +63,15 @@ def pursue(
     gram: torch.Tensor,
     k: int,
     non_negative: bool = False,
+    hidden: torch.Tensor | None = None,
 ) -> Codes:
     """`matching_pursuit` with a gradient of the values for rows and dictionary.
 
     It is that of the unrolled steps with their picks held fixed. The Gram matrix has
-    none of its own: its share is part of the dictionary's.
+    none of its own: its share is part of the dictionary's. Atoms that are `hidden`
+    (batch, m) are not picked.
     """
-    return _Pursue.apply(rows, dictionary, gram, k, non_negative)
+    return _Pursue.apply(rows, dictionary, gram, k, non_negative, hidden)
 
 
 def orthogonal_matching_pursuit(
@@ -110,16 +112,18 @@ class _Steps(NamedTuple):
     increments: torch.Tensor
 
 
-def _steps_in_blocks(rows, dictionary, gram, k, non_negative) -> _Steps:
+def _steps_in_blocks(rows, dictionary, gram, k, non_negative, hidden=None) -> _Steps:
     """Steps of matching pursuit of any number of rows."""
+    blocks = _blocks(rows, len(dictionary), _BLOCK_ENTRIES)
+    masks = [None] * len(blocks) if hidden is None else hidden.split(len(blocks[0]))
     parts = [
-        _steps(block, dictionary, gram, k, non_negative)
-        for block in _blocks(rows, len(dictionary), _BLOCK_ENTRIES)
+        _steps(block, dictionary, gram, k, non_negative, mask)
+        for block, mask in zip(blocks, masks, strict=True)
     ]
     return _Steps(*map(torch.cat, zip(*parts, strict=True)))
 
 
-def _steps(rows, dictionary, gram, k, non_negative) -> _Steps:
+def _steps(rows, dictionary, gram, k, non_negative, hidden) -> _Steps:
     """Steps of matching pursuit of one block of rows."""
     correlations = rows @ dictionary.T
     rounding = _rounding(rows)
@@ -127,10 +131,12 @@ def _steps(rows, dictionary, gram, k, non_negative) -> _Steps:
     picks, increments = [], []
     for _ in range(k):
         strength = correlations if non_negative else correlations.abs()
+        if hidden is not None:
+            strength = strength.masked_fill(hidden, -torch.inf)
         pick = strided_argmax(strength)
         increment = correlations.gather(1, pick[:, None])
-        strength = increment if non_negative else increment.abs()
-        increment = increment.where(strength > rounding, 0)
+        best = strength.gather(1, pick[:, None])
+        increment = increment.where(best > rounding, 0)
         picks.append(pick[:, None])
         increments.append(increment)
         torch.index_select(gram, 0, pick, out=atoms)
@@ -168,8 +174,8 @@ class _Pursue(torch.autograd.Function):
     """Matching pursuit, differentiated as c_t = r_t . d_t, r_{t+1} = r_t - c_t d_t."""
 
     @staticmethod
-    def forward(ctx, rows, dictionary, gram, k, non_negative):
-        steps = _steps_in_blocks(rows, dictionary, gram, k, non_negative)
+    def forward(ctx, rows, dictionary, gram, k, non_negative, hidden):
+        steps = _steps_in_blocks(rows, dictionary, gram, k, non_negative, hidden)
         values, indices, slots = _merge(steps, min(k, len(dictionary)))
         ctx.save_for_backward(rows, dictionary, *steps, slots)
         ctx.mark_non_differentiable(indices)
@@ -187,7 +193,7 @@ class _Pursue(torch.autograd.Function):
             *(x.split(n_block) for x in (rows, picks, increments, grad)), strict=True
         ):
             grad_rows.append(_add_gradient(grad_dictionary, dictionary, *part))
-        return torch.cat(grad_rows), grad_dictionary, None, None, None
+        return torch.cat(grad_rows), grad_dictionary, None, None, None, None
 
 
 def _add_gradient(total, dictionary, rows, picks, increments, grad) -> torch.Tensor:

@@ -14,10 +14,25 @@ from skxsae._fitting import (
     n_latents_of_a_stream,
     normalised_views,
 )
-from skxsae._training import Record
+from skxsae._training import (
+    Record,
+    check_converging,
+    memory_error_names_batch_size,
+)
 from skxsae._validation import resolve_device
+from skxsae._views import compute_dtype
 
 _BATCHES_OF_ERROR = 100
+_STRUCTURE = (
+    "n_latents",
+    "k",
+    "activation",
+    "positive_code",
+    "coupling",
+    "normalize",
+    "statistics",
+    "fit_intercept",
+)
 
 
 class Stream:
@@ -27,6 +42,7 @@ class Stream:
         self.pending = None  # rows of each view that wait for a full batch
         self.normalizations = None
         self.sizes = None
+        self.params = None  # that say what the model is
         self.trainer_state = None
         self.losses, self.errors = [], []
 
@@ -36,11 +52,18 @@ class Stream:
         The weights start as those of `fitted`, the autoencoders of an earlier fit, if
         there are any. Returns None while there is no full batch yet.
         """
-        if self.pending is not None:
-            arrays = [
-                np.concatenate([old, np.asarray(new, dtype=old.dtype)])
-                for old, new in zip(self.pending, arrays, strict=True)
+        self._check_same_parameters(estimator, fitted)
+        if self.pending is None:
+            # of the type that is computed in, whatever comes later
+            dtypes = [compute_dtype(X) for X in arrays]
+            self.pending = [
+                np.empty((0, X.shape[1]), dtype)
+                for X, dtype in zip(arrays, dtypes, strict=True)
             ]
+        arrays = [
+            np.concatenate([old, np.asarray(new, dtype=old.dtype)])
+            for old, new in zip(self.pending, arrays, strict=True)
+        ]
         size = estimator.batch_size
         n_batches = len(arrays[0]) // size
         self.pending = [np.array(X[n_batches * size :]) for X in arrays]
@@ -49,24 +72,38 @@ class Stream:
         fit = self._start_or_resume(estimator, arrays, fitted)
         trainer = fit.trainer
         rate = torch.tensor(estimator.learning_rate, device=trainer.totals.device)
+        losses, errors = list(self.losses), list(self.errors)
         for start in range(0, n_batches * size, size):
             rows = [X[start : start + size] for X in arrays]
             batch = normalised_views(rows, self.normalizations, fit.views[0].device)
             trainer.totals.zero_()
             trainer.look()
-            trainer.step([view[:] for view in batch], rate)
+            with memory_error_names_batch_size(size):
+                trainer.step([view[:] for view in batch], rate)
             loss, error = trainer.totals.tolist()
-            if not np.isfinite(loss + error):
-                raise ValueError(
-                    f"Training diverged in step {len(self.losses) + 1}: the loss is "
-                    "not finite. Lower learning_rate, or scale the data."
-                )
+            check_converging(loss + error, f"step {len(losses) + 1}")
             variance = sum(view.variance for view in batch)
-            self.losses = [*self.losses, loss]
-            self.errors = [*self.errors, error / variance if variance else 0.0]
-            self.errors = self.errors[-_BATCHES_OF_ERROR:]
+            losses.append(loss)
+            errors.append(error / variance if variance else 0.0)
+        self.losses, self.errors = losses, errors[-_BATCHES_OF_ERROR:]
         self.trainer_state = trainer.state()
         return fit.attributes(self._record(trainer))
+
+    def _check_same_parameters(self, estimator, fitted):
+        """Refuse what would make another model in the middle of a stream."""
+        params = estimator.get_params(deep=False)
+        params = {name: params[name] for name in _STRUCTURE if name in params}
+        if self.params is None:
+            self.params = dict(params)
+            if fitted:  # what a fit has made is continued
+                self.params["activation"] = fitted[0].activation_
+                self.params["coupling"] = getattr(estimator, "coupling_", None)
+        for name, value in params.items():
+            if value != self.params[name]:
+                raise ValueError(
+                    f"{name} was {self.params[name]!r} and is {value!r} now: a stream "
+                    "goes on with the model that it has. Call fit, or clone."
+                )
 
     def _start_or_resume(self, estimator, arrays, fitted):
         """The autoencoders as they are before the next batch."""
@@ -95,19 +132,28 @@ class Stream:
         """What a fit leaves beside the weights."""
         return Record(
             firing_rate=trainer.activity.firing_rate(),
-            threshold=float(trainer.activity.threshold),
+            threshold=trainer.activity.threshold,
             n_iter=len(self.losses),
             fvu=float(np.mean(self.errors)),
             loss_curve=self.losses,
         )
 
 
-def fed(estimator, arrays, fitted):
-    """Attributes of an estimator after more rows of its stream."""
+def go_on(estimator, arrays, fitted):
+    """Let an estimator learn from more rows of its stream."""
     stream = copy.copy(getattr(estimator, "_stream", None)) or Stream()
     attributes = stream.feed(estimator, arrays, fitted)
-    learnt = {} if attributes is None else estimator._reconstruct(attributes)
-    return {"_stream": stream, **learnt}
+    if attributes is not None:
+        forget_options(estimator)
+        vars(estimator).update(estimator._reconstruct(attributes))
+    estimator._stream = stream
+    return attributes is not None
+
+
+def forget_options(estimator):
+    """Remove fitted attributes that not every fit sets."""
+    for name in ("threshold_", "translation_", "_stream"):
+        vars(estimator).pop(name, None)
 
 
 def _load(weights, sae):

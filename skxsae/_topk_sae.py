@@ -19,7 +19,7 @@ from skxsae._encoding import Encoder, as_container
 from skxsae._fitting import fit_dictionary
 from skxsae._losses import LOSSES
 from skxsae._picking import PRECISIONS
-from skxsae._streaming import fed
+from skxsae._streaming import forget_options, go_on
 from skxsae._validation import (
     FLOATS,
     check_view,
@@ -131,8 +131,9 @@ class TopKSAE(
           edge of the `k` largest may be missed. "tf32" is for GPUs and is "float32"
           elsewhere.
 
-        Where a threshold says what is active, the product is "float32" in any case:
-        with "relu" and "jumprelu", and at transform with "batch_topk".
+        Pursuit does without the product. Where a threshold says what is active, the
+        product is "float32" in any case: with "relu" and "jumprelu", and at transform
+        with "batch_topk".
 
     sparse_output : bool, default=True
         Whether `transform` returns a sparse CSR container or an ndarray.
@@ -322,8 +323,7 @@ class TopKSAE(
         with unchanged_on_error(self):
             X = check_view(self, X, reset=True, min_samples=2)
             attributes = self._reconstruct(fit_dictionary(self, [X]))
-            for name in ("threshold_", "translation_", "_stream"):
-                self.__dict__.pop(name, None)
+            forget_options(self)
             self.__dict__.update(attributes)
         return self
 
@@ -336,7 +336,8 @@ class TopKSAE(
         is thus the same, bit for bit, whatever way a stream of samples is cut. It is
         not fitted before the first `batch_size` samples have come: they fix
         `normalize`, the first directions and the scale of the encoder, unless `fit`
-        was called before, whose model is then continued. The step size is
+        was called before, whose model is then continued. All is computed in the
+        floating type of the first samples (float32 for float16). The step size is
         `learning_rate` throughout, latents count as dead after 262,144 silent samples,
         and ``n_latents="auto"`` is about eight latents for each feature.
 
@@ -358,7 +359,7 @@ class TopKSAE(
         with unchanged_on_error(self):
             X = check_view(self, X, reset=not hasattr(self, "n_features_in_"))
             fitted = [self] if hasattr(self, "components_") else []
-            self.__dict__.update(fed(self, [X], fitted))
+            go_on(self, [X], fitted)
         return self
 
     def __sklearn_is_fitted__(self):
@@ -379,7 +380,8 @@ class TopKSAE(
         Returns
         -------
         Z : CSR array or ndarray of shape (n_samples, n_latents_)
-            Non-negative codes, of the floating type of X (float32 for any other).
+            Codes of the floating type of X (float32 for any other). They are
+            non-negative, but for those of pursuit with ``positive_code=False``.
         """
         check_is_fitted(self)
         X = check_view(self, X, reset=False)

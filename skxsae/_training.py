@@ -1,5 +1,6 @@
 """The one training loop: any number of views, one set of latents."""
 
+import contextlib
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -35,6 +36,7 @@ _FIRST_SCALE = 0.9
 _FIRST_PENALTY = 0.1
 _PROPORTIONAL_GAIN = 3.0
 _INTEGRAL_GAIN = 0.05
+_LARGEST_LOG_PENALTY = 20.0
 _MOST_ACTIVE = 8  # times k, on one row
 _STEERING_ROWS = 2**14
 _SILENCE_LOOKUP = 32  # steps between looks at a GPU
@@ -67,7 +69,7 @@ class Record:
     """What a fit leaves beside the weights."""
 
     firing_rate: torch.Tensor  # (n_views, m), share of the rows of the last pass
-    threshold: float = 0.0
+    threshold: torch.Tensor  # (n_views,)
     n_iter: int = 0
     fvu: float = 0.0
     loss_curve: list[float] = field(default_factory=list)
@@ -80,7 +82,7 @@ class Activity:
     counts: torch.Tensor  # (n_views, m) firings since `forget`
     n_encoded: torch.Tensor  # (n_views,) rows since `forget`
     silent: torch.Tensor  # (m,) rows since the last firing in any view
-    threshold: torch.Tensor  # moving average of each batch's smallest kept value
+    threshold: torch.Tensor  # (n_views,) moving average of the smallest kept values
     threshold_weight: torch.Tensor
     log_penalty: torch.Tensor  # integral part of the weight that steers the L0
     log_excess: torch.Tensor  # log of the last L0 over k
@@ -96,8 +98,8 @@ class Activity:
             zeros(n_views, n_latents, dtype=torch.long),
             zeros(n_views, dtype=torch.long),
             zeros(n_latents, dtype=torch.long),
-            zeros(),
-            zeros(),
+            zeros(n_views),
+            zeros(n_views),
             zeros() + math.log(_FIRST_PENALTY),
             zeros(),
         )
@@ -126,10 +128,14 @@ class Activity:
         self.silent.masked_fill_(fired_at_all > 0, 0)
 
     def average_threshold(self, codes: list[Codes | None]) -> None:
-        """Bias-corrected moving average of the smallest kept value of each batch."""
+        """Bias-corrected moving average of the smallest kept value of each batch.
+
+        Views that are encoded together share it.
+        """
+        encoded = [code is not None for code in codes]
         values = torch.cat([code[0].flatten() for code in codes if code is not None])
         smallest = values.where(values > 0, torch.inf).min().double()
-        some = smallest.isfinite()
+        some = torch.tensor(encoded, device=values.device) & smallest.isfinite()
         weight = _THRESHOLD_DECAY * self.threshold_weight + 1
         moved = self.threshold + (smallest - self.threshold) / weight
         self.threshold.copy_(torch.where(some, moved, self.threshold))
@@ -141,6 +147,7 @@ class Activity:
         mean = torch.cat(counts).double().mean()
         self.log_excess.copy_(torch.log(mean.clamp_min(0.1) / k).clamp(-2.0, 2.0))
         self.log_penalty += _INTEGRAL_GAIN * self.log_excess
+        self.log_penalty.clamp_(-_LARGEST_LOG_PENALTY, _LARGEST_LOG_PENALTY)
 
     def penalty_weight(self) -> torch.Tensor:
         """Weight of the penalty, by proportional and integral control."""
@@ -183,8 +190,7 @@ class Trainer:
 
     def look(self) -> None:
         """Notice whether latents are dead: all that a step asks of the device."""
-        lookup = _SILENCE_LOOKUP if self.totals.is_cuda else 1
-        if self.settings.aux_weight and self.n_steps % lookup == 0:
+        if self.settings.aux_weight and self.n_steps % _looks_at(self.totals) == 0:
             longest = int(self.activity.silent.max())
             self.some_are_dead = longest > self.settings.dead_after
         self.n_steps += 1
@@ -233,8 +239,10 @@ class Trainer:
                 activity.average_threshold(forward.codes)
             if settings.activation in STEERED:
                 activity.steer(forward.codes, settings.k)
-            errors = [residual.square().sum() for _, residual in forward.residuals]
-            error = torch.stack(errors).sum() * (len(batch) / len(errors))
+            # of each view from its own code; one that did not encode is left out
+            errors = [own.residual.square().sum() for own in forward.rebuilt]
+            n_encoded = sum(code is not None for code in forward.codes)
+            error = torch.stack(errors).sum() * (len(batch) / n_encoded)
         return objective, error
 
     def tensors(self) -> list[torch.Tensor]:
@@ -250,6 +258,7 @@ class Trainer:
             "generator": self.generator.get_state().numpy(),
             "device": self.generator.device.type,
             "n_steps": self.n_steps,
+            "some_are_dead": self.some_are_dead,
         }
 
     def load(self, state: dict) -> None:
@@ -259,6 +268,7 @@ class Trainer:
         if state["device"] == self.generator.device.type:
             self.generator.set_state(torch.from_numpy(state["generator"]))
         self.n_steps = state["n_steps"]
+        self.some_are_dead = state["some_are_dead"]
 
     def centred(self, batch: list[torch.Tensor]) -> list[torch.Tensor]:
         """Rows of each view minus its pre-bias."""
@@ -303,6 +313,11 @@ class Trainer:
         share = min(1.0, len(dead) / settings.aux_k)
         error, variance = torch.stack(errors).sum(), torch.stack(encoded).sum()
         return settings.aux_weight * share * error / variance
+
+
+def _looks_at(tensor: torch.Tensor) -> int:
+    """Steps between two looks at a device: one at a GPU waits for it."""
+    return _SILENCE_LOOKUP if tensor.is_cuda else 1
 
 
 def tied(weights: Weights, activation: str) -> Weights:
@@ -445,29 +460,22 @@ def train(
     n_batches = min(math.ceil(n_rows / settings.batch_size), n_rows // 2)
     rates = _learning_rates(settings, n_batches * max_iter)
     variance = sum(view.variance for view in views)
-    record = Record(firing_rate=activity.firing_rate())
+    record = Record(activity.firing_rate(), activity.threshold.clone())
     step = captured(trainer)
     for _ in range(max_iter):
         activity.forget()
         trainer.totals.zero_()
         for batch in batches(views, rng.permutation(n_rows), n_batches):
-            try:
+            with memory_error_names_batch_size(settings.batch_size):
                 step(batch, next(rates))
-            except torch.OutOfMemoryError as full:
-                raise MemoryError(
-                    f"The device has no room for a step on {len(batch[0])} samples: "
-                    f"lower batch_size={settings.batch_size}."
-                ) from full
         record.n_iter += 1
-        record.firing_rate = activity.firing_rate()
-        record.threshold = float(activity.threshold)
+        # a view that was not encoded in this pass keeps what is known of it
+        encoded = (activity.n_encoded > 0)[:, None]
+        rate = activity.firing_rate()
+        record.firing_rate = torch.where(encoded, rate, record.firing_rate)
+        record.threshold = activity.threshold.clone()
         loss, error = trainer.totals.tolist()
-        if not math.isfinite(loss + error):
-            raise ValueError(
-                f"Training diverged in pass {record.n_iter}: the loss is not finite. "
-                "Lower learning_rate or alignment_weight, or scale the data "
-                "(normalize='scale')."
-            )
+        check_converging(loss + error, f"pass {record.n_iter}")
         record.loss_curve.append(loss / n_batches)
         if variance:
             record.fvu = error / variance
@@ -480,6 +488,31 @@ def train(
         for rows, weights in pairs:
             steer_to_k(rows, weights, settings)
     return record
+
+
+class DivergedError(ValueError):
+    """The loss of a fit is not finite."""
+
+
+def check_converging(loss: float, when: str) -> None:
+    """Refuse to go on with a loss that is not finite."""
+    if not math.isfinite(loss):
+        raise DivergedError(
+            f"Training diverged in {when}: the loss is not finite. Lower "
+            "learning_rate or alignment_weight, or scale the data "
+            "(normalize='scale')."
+        )
+
+
+@contextlib.contextmanager
+def memory_error_names_batch_size(batch_size: int) -> Iterator[None]:
+    """Say what to do where a device has no room for a step."""
+    try:
+        yield
+    except torch.OutOfMemoryError as full:
+        raise MemoryError(
+            f"The device has no room for a step: lower batch_size={batch_size}."
+        ) from full
 
 
 def _learning_rates(settings: Settings, n_steps: int) -> Iterator[float]:

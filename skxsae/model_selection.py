@@ -1,14 +1,17 @@
 """Choosing the parameters of an autoencoder."""
 
 from dataclasses import dataclass
+from numbers import Integral, Real
 
 import numpy as np
 import pandas as pd
 from sklearn.base import clone
-from sklearn.model_selection import train_test_split
-from sklearn.utils import indexable
+from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit
+from sklearn.utils import _safe_indexing, indexable
+from sklearn.utils._param_validation import Interval, validate_params
 
 from skxsae._paired_sae import PairedSAE
+from skxsae._training import DivergedError
 
 __all__ = ["AlignmentWeightSelection", "select_alignment_weight"]
 
@@ -31,7 +34,8 @@ class AlignmentWeightSelection:
         The weights that were tried, in increasing order; the first is 0.
 
     explained_variance : ndarray of shape (n_weights,)
-        Mean explained variance of the two views on the held-out pairs.
+        Mean explained variance of the two views on the held-out pairs; minus
+        infinity where training diverged.
 
     always_on : ndarray of shape (n_weights,) of bool
         Whether some latent is active on every held-out sample of a view.
@@ -82,11 +86,26 @@ class AlignmentWeightSelection:
         return pd.DataFrame(dict(zip(names, columns, strict=True)))
 
 
+@validate_params(
+    {
+        "estimator": [PairedSAE],
+        "weights": ["array-like"],
+        "groups": ["array-like", None],
+        "max_drop": [Interval(Real, 0, None, closed="left")],
+        "test_size": [
+            Interval(Real, 0, 1, closed="neither"),
+            Interval(Integral, 1, None, closed="left"),
+        ],
+        "random_state": ["random_state"],
+    },
+    prefer_skip_nested_validation=True,
+)
 def select_alignment_weight(
     estimator,
     X,
     y,
     *,
+    groups=None,
     weights=_WEIGHTS,
     max_drop=0.05,
     test_size=0.1,
@@ -111,6 +130,10 @@ def select_alignment_weight(
     y : array-like of shape (n_samples, n_features)
         Second view.
 
+    groups : array-like of shape (n_samples,), default=None
+        Group of each pair, such as the image of a caption. A group is held out as a
+        whole.
+
     weights : array-like of shape (n_weights,), default=(1e-6, 1e-5, ..., 1e-1)
         Positive weights to try. Weight 0 is tried in any case.
 
@@ -118,7 +141,7 @@ def select_alignment_weight(
         Explained variance that may be lost against weight 0.
 
     test_size : float or int, default=0.1
-        Share or number of the pairs that are held out.
+        Share or number of the pairs, or groups, that are held out.
 
     random_state : int, RandomState instance or None, default=None
         Seed of the choice of the pairs that are held out.
@@ -158,16 +181,26 @@ def select_alignment_weight(
         estimator.alignment == "auto" and estimator.coupling != "shared"
     ):
         raise ValueError("The estimator has no alignment term: set alignment.")
-    views = train_test_split(
-        *indexable(X, y), test_size=test_size, random_state=random_state
-    )
-    X_train, X_test, y_train, y_test = views
+    X, y, groups = indexable(X, y, groups)
+    splitter = ShuffleSplit if groups is None else GroupShuffleSplit
+    split = splitter(1, test_size=test_size, random_state=random_state)
+    train, test = next(split.split(X, groups=groups))
+    X_test, y_test = _safe_indexing(X, test), _safe_indexing(y, test)
+    X_train, y_train = _safe_indexing(X, train), _safe_indexing(y, train)
     weights = np.append(0.0, np.unique(weights))
     explained, always_on, admissible = [], [], []
     best = 0
     for number, weight in enumerate(weights):
         fitted = clone(estimator).set_params(alignment_weight=float(weight))
-        fitted.fit(X_train, y_train)
+        try:
+            fitted.fit(X_train, y_train)
+        except DivergedError:
+            if not number:  # without alignment
+                raise
+            explained.append(-np.inf)
+            always_on.append(False)
+            admissible.append(False)
+            continue
         explained.append(fitted.score(X_test, y_test))
         always_on.append(_some_latent_is_always_on(fitted, X_test, y_test))
         loss = explained[0] - explained[-1]

@@ -90,7 +90,7 @@ def test_jumprelu_keeps_what_is_above_the_threshold():
     assert code.penalty.item() == pytest.approx((pre > 0.5).sum().item() / 6)
 
 
-@pytest.mark.parametrize("name", ["topk", "batch_topk", "relu", "jumprelu"])
+@pytest.mark.parametrize("name", ACTIVATIONS)
 def test_hidden_latents_are_not_active(name):
     pre = random_rows(6, 50, seed=0).abs()
     hidden = torch.rand(6, 50, generator=torch.Generator().manual_seed(0)) < 0.5

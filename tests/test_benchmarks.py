@@ -211,6 +211,20 @@ def test_synthetic_errors_by_hand(tiny_preset):
     assert row["fvu"] == pytest.approx(np.mean(unexplained), rel=1e-4)
 
 
+def test_synthetic_pursuit_is_another_encoder_of_the_same_dictionary(tiny_preset):
+    key = {"preset": "small", "method": "post_hoc", "multiplier": 1.0, "seed": 0}
+    data = tiny_preset.make_data("small", 0.5, 0)
+    rows = tiny_preset.run(key, lambda: data)["rows"]
+    estimator = tiny_preset.make_estimator(key)
+    x_sae = estimator.x_sae.fit(data.X[:300]).set_params(transform_algorithm="omp")
+    y_sae = estimator.y_sae.fit(data.y[:300]).set_params(transform_algorithm="omp")
+    views = (data.X[300:], x_sae), (data.y[300:], y_sae)
+    unexplained = np.mean([1 - model.score(view) for view, model in views])
+    assert rows["omp"]["fvu"] == pytest.approx(unexplained, rel=1e-4)
+    assert rows["omp"]["fvu"] < rows["mp"]["fvu"] < rows["post_hoc"]["fvu"]
+    assert rows["omp"]["feature_collapse"] == rows["post_hoc"]["feature_collapse"]
+
+
 def test_synthetic_separate_is_the_same_fit_in_its_own_order(tiny_preset):
     key = {"preset": "small", "method": "post_hoc", "multiplier": 1.0, "seed": 0}
     data = tiny_preset.make_data("small", 0.5, 0)

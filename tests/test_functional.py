@@ -96,6 +96,15 @@ def test_values_at_looks_up_the_other_code(shape):
     )
 
 
+def test_values_at_does_not_take_an_unused_slot_for_the_latent_it_names():
+    values = torch.tensor([[0.0, 2.0, 0.0]], requires_grad=True)
+    indices = torch.tensor([[5, 5, 7]])
+    found = values_at(values, indices, torch.tensor([[5, 7, 1]]))
+    assert found.tolist() == [[2.0, 0.0, 0.0]]
+    found.sum().backward()
+    assert values.grad.tolist() == [[0.0, 1.0, 0.0]]
+
+
 def test_unit_rows_leave_a_zero_row_alone():
     rows = unit_rows(torch.tensor([[3.0, 4.0], [0.0, 0.0]]))
     torch.testing.assert_close(rows, torch.tensor([[0.6, 0.8], [0.0, 0.0]]))

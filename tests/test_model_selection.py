@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from sklearn.utils._param_validation import InvalidParameterError
 
-from skxsae import PairedSAE
+from skxsae import PairedSAE, TopKSAE
+from skxsae._training import DivergedError
 from skxsae.datasets import make_paired_features
 from skxsae.model_selection import select_alignment_weight
 
@@ -65,6 +67,45 @@ def test_the_estimator_is_left_alone():
     select_alignment_weight(sae, DATA.X, DATA.y, weights=[1e-3], test_size=100)
     assert not hasattr(sae, "x_sae_")
     assert sae.alignment_weight == "auto"
+
+
+def test_groups_are_held_out_as_a_whole(monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        PairedSAE, "fit", lambda self, X, y: seen.append(X[:, 0].astype(int)) or self
+    )
+    monkeypatch.setattr(PairedSAE, "score", lambda self, X, y: 0.5)
+    monkeypatch.setattr(PairedSAE, "transform", lambda self, X, y: [np.eye(3)] * 2)
+    groups = np.arange(100) // 5
+    X = np.column_stack([groups, np.ones(100)])
+    select_alignment_weight(
+        make_sae(), X, X, groups=groups, weights=[1.0], random_state=0
+    )
+    counts = np.bincount(seen[0], minlength=20)
+    assert set(counts) == {0, 5}
+
+
+def test_a_weight_that_diverges_is_not_admissible(monkeypatch):
+    fit = PairedSAE.fit
+
+    def fragile(self, X, y):
+        if self.alignment_weight > 1:
+            raise DivergedError("not finite")
+        return fit(self, X, y)
+
+    monkeypatch.setattr(PairedSAE, "fit", fragile)
+    selection = select_alignment_weight(
+        make_sae(max_iter=1), DATA.X, DATA.y, weights=[1e-4, 100.0]
+    )
+    assert selection.best_weight == 1e-4
+    assert selection.to_frame()["admissible"].tolist() == [True, True, False]
+
+
+@pytest.mark.parametrize("params", [{"estimator": TopKSAE()}, {"max_drop": -1}])
+def test_bad_parameters(params):
+    arguments = {"estimator": make_sae(), "X": DATA.X, "y": DATA.y}
+    with pytest.raises(InvalidParameterError):
+        select_alignment_weight(**arguments | params)
 
 
 @pytest.mark.parametrize("weights", [[], [0.0], [-1.0, 1.0], [[1.0]]])

@@ -164,6 +164,47 @@ def test_a_crosscoder_has_one_code():
     assert sae.x_sae_.transform(data.X).shape == (1000, 48)
 
 
+def test_a_crosscoder_keeps_scikit_learns_habits():
+    data = make_pairs()
+    sae = fit_small(data, coupling="crosscoder", sparse_output=False)
+    joint = sae.transform(data.X, data.y)[0]
+    assert_array_equal(
+        fit_small(data, coupling="crosscoder", sparse_output=False).fit_transform(
+            data.X, data.y
+        ),
+        joint,
+    )
+    frames = sae.set_output(transform="pandas").transform(data.X, data.y)
+    for frame in frames:
+        assert list(frame.columns) == list(sae.get_feature_names_out())
+        assert_array_equal(frame, joint)
+    # what was fitted counts, not what is set afterwards
+    sae.set_params(coupling="shared", transform_algorithm="omp")
+    assert sae.score(data.X, data.y) > 0
+    shared = fit_small(data).set_params(coupling="crosscoder")
+    assert shared.transform(data.X).shape == (1000, 48)
+
+
+def test_batch_topk_has_a_threshold_for_each_encoder():
+    data = make_pairs()
+    sae = fit_small(
+        data,
+        coupling="cross_reconstruction",
+        activation="batch_topk",
+        max_iter=60,
+    )
+    assert sae.x_sae_.threshold_ != sae.y_sae_.threshold_
+    for codes in sae.transform(data.X, 3 * data.y / 3):
+        assert codes.nnz / 1000 == pytest.approx(3, rel=0.15)
+
+
+def test_masking_reaches_matching_pursuit():
+    data = make_pairs(n_rows=300)
+    params = {"activation": "matching_pursuit", "max_iter": 2}
+    plain, masked = (fit_small(data, mask_rate=r, **params) for r in (0.0, 0.5))
+    assert not np.allclose(plain.x_sae_.components_, masked.x_sae_.components_)
+
+
 def _variance(rows):
     return ((rows - rows.mean(0)) ** 2).sum()
 

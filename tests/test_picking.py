@@ -102,16 +102,42 @@ def test_screening_never_misses_a_latent(n_rows, d, m, k, shift, spread, seed):
     np.testing.assert_allclose(got, wanted, atol=scale, rtol=1e-6)
 
 
-def test_the_bound_is_a_bound():
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("scale", [1e-30, 1e-3, 1.0, 1e12])
+@pytest.mark.parametrize("n_features", [1, 200])
+def test_the_bound_is_a_bound(n_features, scale, dtype):
     """No pre-activation exceeds what its bfloat16 score allows, in float64."""
     for seed, shift in [(0, 0.0), (1, 3.0), (2, -50.0)]:
-        rows, encoder, bias = make(n_rows=32, n_features=200, seed=seed)
-        rows = rows + shift
+        rows, encoder, bias = make(
+            n_rows=32, n_features=n_features, seed=seed, dtype=dtype
+        )
+        rows = (rows + shift) * scale
         picker = Picker(encoder, bias, "screen")
         scores = picker.scores(rows).float()
         pre = reference(rows, encoder, bias)
         bounds = [picker._bound(rows, column) for column in scores.T]
         assert (pre <= torch.stack(bounds, dim=1).double().numpy()).all()
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e39])
+def test_what_bfloat16_cannot_hold_is_done_in_full(scale):
+    rows, encoder, bias = make(dtype=torch.float64)
+    exact, screened = (
+        Picker(encoder, bias, precision).largest(rows * scale, 8)
+        for precision in ("float32", "screen")
+    )
+    torch.testing.assert_close(screened[0].sort(1)[0], exact[0].sort(1)[0])
+
+
+def test_int8_codes_do_not_depend_on_the_rows_beside_them():
+    rows, encoder, bias = make()
+    alone = Picker(encoder, bias, "int8").largest(rows, 8)
+    crowd = torch.cat([rows, 1e4 * rows[:1], 0 * rows[:1]])
+    together = Picker(encoder, bias, "int8").largest(crowd, 8)
+    torch.testing.assert_close(together[0][:64], alone[0])
+    # a row of zeros has the largest biases
+    expected = bias.topk(8).values
+    torch.testing.assert_close(together[0][-1].sort(descending=True)[0], expected)
 
 
 def test_the_bound_is_tight_enough_to_certify_ordinary_rows():

@@ -3,7 +3,9 @@
 import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.exceptions import NotFittedError
@@ -110,3 +112,43 @@ def test_a_stream_that_fails_changes_nothing():
 def test_auto_sizes_do_not_depend_on_the_first_piece():
     estimator = sae(n_latents="auto", k=32).partial_fit(X[:60])
     assert (estimator.n_latents_, estimator.k_) == (64, 4)  # 8 x 10 features
+
+
+@pytest.mark.parametrize(
+    "changed", [{"k": 2}, {"activation": "relu"}, {"normalize": None}]
+)
+def test_a_stream_keeps_its_model(changed):
+    estimator = sae().partial_fit(X)
+    with pytest.raises(ValueError, match=f"{next(iter(changed))} was .* Call fit"):
+        estimator.set_params(**changed).partial_fit(X)
+
+
+def test_a_fit_is_continued_with_its_own_activation():
+    estimator = sae(activation="batch_topk", max_iter=2).fit(X)
+    with pytest.raises(ValueError, match="activation was 'batch_topk'"):
+        estimator.set_params(activation="jumprelu").partial_fit(X)
+
+
+def test_all_pieces_are_computed_in_the_type_of_the_first():
+    first, rest = X[:100].astype(np.float16), X[100:].astype(np.float32)
+    mixed = sae().partial_fit(first).partial_fit(rest)
+    plain = sae().partial_fit(first.astype(np.float32)).partial_fit(rest)
+    assert mixed.components_.dtype == np.float32
+    assert_same(mixed, plain)
+
+
+def test_renamed_features_of_the_second_view_are_noticed():
+    x, y = (pd.DataFrame(view).add_prefix("f") for view in (X, Y))
+    params = {"n_latents": 24, "k": 3, "batch_size": 50, "random_state": 0}
+    paired = PairedSAE(**params).partial_fit(x, y)
+    with pytest.raises(ValueError, match="feature names"):
+        paired.partial_fit(x, y.add_prefix("other_"))
+
+
+def test_without_memory_a_stream_names_batch_size(monkeypatch):
+    def full(self, batch, rate):
+        raise torch.OutOfMemoryError("no room")
+
+    monkeypatch.setattr("skxsae._training.Trainer.step", full)
+    with pytest.raises(MemoryError, match="batch_size=50"):
+        sae().partial_fit(X)

@@ -1,5 +1,6 @@
 """The training loop: gradients of the whole objective, schedule, dead latents."""
 
+import itertools
 import math
 
 import numpy as np
@@ -13,6 +14,7 @@ from skxsae._capture import is_static
 from skxsae._couplings import COUPLINGS
 from skxsae._functional import unit_rows
 from skxsae._losses import ALIGNMENTS
+from skxsae._picking import PRECISIONS
 from skxsae._training import (
     _FIRST_SCALE,
     Activity,
@@ -413,15 +415,16 @@ def test_mask_hides_the_same_latents_from_both_members_of_a_pair():
 
 
 def test_threshold_is_the_moving_average_of_the_smallest_kept_values():
-    activity, smallest = Activity.start(1, 20, "cpu"), [0.5, 0.2, 0.9]
+    activity, smallest = Activity.start(2, 20, "cpu"), [0.5, 0.2, 0.9]
     for value in smallest:
         values = torch.tensor([[0.0, value, value + 1]])
         activity.average_threshold([(values, None), None])
-    activity.average_threshold([(torch.zeros(1, 3), None)])  # nothing kept
+    activity.average_threshold([(torch.zeros(1, 3), None), None])  # nothing kept
     weights = 0.99 ** np.arange(3)[::-1]
-    assert activity.threshold.item() == pytest.approx(
+    assert activity.threshold[0].item() == pytest.approx(
         np.average(smallest, weights=weights)
     )
+    assert activity.threshold[1] == 0  # this view was not encoded
 
 
 def test_activity_counts_firings_and_silence():
@@ -479,24 +482,38 @@ def test_a_step_needs_no_look_at_the_device(monkeypatch):
         return (rows @ directions.T).gather(1, indices)
 
     monkeypatch.setattr(_functional, "selected_dots", dots)
+    options = itertools.product(
+        COUPLINGS, PRECISIONS, [None, *ALIGNMENTS.values()], [0.0, 0.1]
+    )
+    n_static = 0
     with FakeTensorMode(allow_non_fake_inputs=True):
-        for alignment in (None, *ALIGNMENTS.values()):
-            first = make_weights(n_latents=64)
+        for coupling, precision, alignment, mask_rate in options:
             settings = make_settings(
-                alignment=alignment, alignment_weight=0.5, mask_rate=0.1
+                coupling=coupling,
+                precision=precision,
+                alignment=alignment,
+                alignment_weight=0.5,
+                mask_rate=mask_rate,
             )
-            trainer = Trainer([first] if alignment is None else [first] * 2, settings)
-            batch = [torch.randn(16, 6, dtype=torch.float64)] * len(trainer.weights)
-            trainer.step(batch, torch.tensor(1e-3))
+            if not is_static(settings) or precision == "int8":  # not on a GPU
+                continue
+            n_static += 1
+            weights = make_view_weights(coupling)
+            batch = [torch.randn(16, len(w.pre_bias)).double() for w in weights]
+            Trainer(weights, settings).step(batch, torch.tensor(1e-3))
+        assert n_static == 3 * 3 * 5 * 2
+        weights = [make_weights(n_latents=64)]
+        batch = [torch.randn(16, 6).double()]
         settings = make_settings(activation="relu")
-        trainer = Trainer([make_weights(n_latents=64)], settings)
         assert not is_static(settings)
         with pytest.raises(DynamicOutputShapeException):
-            trainer.step(batch[:1], torch.tensor(1e-3))
+            Trainer(weights, settings).step(batch, torch.tensor(1e-3))
 
 
-def test_a_state_carries_on_as_if_nothing_had_happened():
+def test_a_state_carries_on_as_if_nothing_had_happened(monkeypatch):
     settings = make_settings(mask_rate=0.2, aux_weight=1 / 32, dead_after=20)
+    # as on a GPU: between the looks it has to be remembered what was seen
+    monkeypatch.setattr("skxsae._training._looks_at", lambda totals: 4)
     batches = [[normal(16, 6, seed=i)] for i in range(12)]
     straight, stopped, resumed = (
         Trainer([make_weights()], settings, seed=1) for _ in range(3)
@@ -511,3 +528,54 @@ def test_a_state_carries_on_as_if_nothing_had_happened():
             resumed.load(stopped.state())
     for one, other in zip(straight.tensors(), resumed.tensors(), strict=True):
         assert torch.equal(one, other)
+    assert straight.some_are_dead
+
+
+@pytest.mark.parametrize("activation", ["relu", "jumprelu"])
+def test_steering_that_cannot_succeed_does_not_end_in_infinity(activation):
+    # rows that are three times as long as those that the first biases were made for
+    settings = make_settings(activation=activation)
+    trainer = make_trainer(make_views(), settings)
+    batch = [3 * make_views(n_rows=16)[0][:]]
+    for _ in range(3000):
+        trainer.step(batch, 1e-6)
+    assert torch.isfinite(trainer.totals).all()
+
+
+@pytest.mark.parametrize("coupling", COUPLINGS)
+def test_error_is_that_of_each_view_rebuilt_from_its_own_code(coupling):
+    weights = make_view_weights(coupling)
+    batch = [normal(16, len(w.pre_bias), seed=70 + i) for i, w in enumerate(weights)]
+    trainer = Trainer(weights, make_settings(coupling=coupling), seed=5)
+    _, error = trainer.objective(batch)
+    centred = trainer.centred(batch)
+    own = []
+    chosen = sum(
+        c @ w.encoder.T + w.encoder_bias for c, w in zip(centred, weights, strict=True)
+    )
+    if coupling == "crosscoder":
+        chosen = chosen - weights[0].encoder_bias
+    for rows, w in zip(centred, weights, strict=True):
+        pre = rows @ w.encoder.T + w.encoder_bias
+        scores = pre if coupling in ("shared", "cross_reconstruction") else chosen
+        values = chosen if coupling == "crosscoder" else pre
+        kth = scores.topk(3, dim=1).values[:, -1:]
+        code = torch.where(scores >= kth, values, 0).relu()
+        own.append((rows - code @ w.decoder).square().sum().item())
+    if coupling == "cross_reconstruction":
+        assert error.item() == pytest.approx(
+            2 * own[trainer.activity.n_encoded.argmax()]
+        )
+    else:
+        assert error.item() == pytest.approx(sum(own))
+
+
+def test_a_view_that_was_not_drawn_keeps_its_firing_rates():
+    views = make_views(n_views=2)
+    settings = make_settings(coupling="cross_reconstruction", batch_size=200)
+    rng = np.random.RandomState(0)
+    trainer = make_trainer(views, settings, rng=rng)
+    record = train(views, trainer, 12, rng, lambda record: False)  # one batch a pass
+    torch.testing.assert_close(
+        record.firing_rate.sum(1), torch.full((2,), 3.0), rtol=0.1, atol=0
+    )
