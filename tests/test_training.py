@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import DynamicOutputShapeException, FakeTensorMode
 
-from skxsae import _functional
+from skxsae import _functional, _picking
 from skxsae._activations import ACTIVATIONS, Weights, threshold_of
 from skxsae._capture import is_static
 from skxsae._couplings import COUPLINGS
@@ -481,7 +481,8 @@ def test_a_step_needs_no_look_at_the_device(monkeypatch):
     def dots(rows, directions, indices):  # a Triton kernel on a GPU
         return (rows @ directions.T).gather(1, indices)
 
-    monkeypatch.setattr(_functional, "selected_dots", dots)
+    for module in (_functional, _picking):
+        monkeypatch.setattr(module, "selected_dots", dots)
     options = itertools.product(
         COUPLINGS, PRECISIONS, [None, *ALIGNMENTS.values()], [0.0, 0.1]
     )
@@ -518,6 +519,8 @@ def test_a_state_carries_on_as_if_nothing_had_happened(monkeypatch):
     straight, stopped, resumed = (
         Trainer([make_weights()], settings, seed=1) for _ in range(3)
     )
+    for trainer in (straight, stopped):
+        trainer.weights[0].encoder_bias[:5] = -50.0  # never to fire
     for i, batch in enumerate(batches):
         straight.look()
         straight.step(batch, 1e-2)

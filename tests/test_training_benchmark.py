@@ -52,6 +52,8 @@ def test_rows_are_normalised_and_wide_ones_projected(training, tmp_path):
     singular = np.linalg.svd(raw - raw.mean(axis=0), compute_uv=False)[:5]
     expected = singular**2 / np.square(singular).sum() * 400
     np.testing.assert_allclose(np.square(rows).sum(axis=0), expected, rtol=1e-4)
+    with pytest.raises(ValueError, match="20 columns, but d is 30"):
+        training.load_rows(tmp_path / "rows.npy", training.Shape(30, 8, 2, 10), 400)
 
 
 def test_batches_pass_over_training_rows_without_the_held_out(training, shape, rows):
@@ -109,8 +111,9 @@ def test_what_was_learnt_is_read_from_held_out_rows(training, shape, rows):
 def test_each_round_times_every_program_on_one_batch(training, shape, rows):
     seen = {"a": [], "b": []}
     programs = {name: training.Program(seen[name].append) for name in seen}
-    seconds = training.time_steps(programs, shape, rows, rounds=7, warm_up=2)
-    assert [len(taken) for taken in seconds.values()] == [7, 7]
+    taken = training.time_steps(programs, shape, rows, rounds=7, warm_up=2)
+    for of_clock in (taken["seconds"], taken["cpu_seconds"]):
+        assert [len(of_program) for of_program in of_clock.values()] == [7, 7]
     for a, b in zip(*seen.values(), strict=True):
         assert a is b
 
@@ -121,10 +124,12 @@ def test_ratios_are_of_medians_and_lie_in_their_interval(training):
     seconds = {training.OURS: ours, "slow": 3 * rng.permutation(ours)}
     key = {"measure": "steps", "shape": "8x16x2x4"}
     fit = {"key": key, "seconds": {name: list(s) for name, s in seconds.items()}}
+    fit["cpu_seconds"] = {training.OURS: [1.0, 4.0, 9.0], "slow": [8.0, 8.0, 1.0]}
     first, slow = training.tabulate([fit])["steps"].to_dict("records")
     assert first["ratio"] == first["low"] == first["high"] == 1
     assert slow["ratio"] == pytest.approx(3)
     assert slow["low"] < 3 < slow["high"]
+    assert slow["cpu_ratio"] == pytest.approx(2)
     assert slow["ms"] == pytest.approx(3000 * np.median(ours))
 
 
