@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 
 from skxsae._activations import Code, Encoding, Weights
-from skxsae._functional import decode, encode_selected, group_by_latent
+from skxsae._functional import encode_selected, group_by_latent, residual
 from skxsae._picking import Codes, Picker
 
 Rows = list[torch.Tensor]
@@ -33,8 +33,8 @@ class Forward(NamedTuple):
     penalty: torch.Tensor | None = None
 
 
-def _decoded(code: Code, weights: Weights) -> torch.Tensor:
-    return decode(code.values, code.indices, weights.decoder, code.grouping)
+def _residual(rows: torch.Tensor, code: Code, weights: Weights) -> torch.Tensor:
+    return residual(rows, code.values, code.indices, weights.decoder, code.grouping)
 
 
 def shared(
@@ -49,12 +49,12 @@ def shared(
         how = how._replace(hidden=how.hidden.repeat(len(rows), 1))
     [(together, one)] = autoencoders("shared", rows, weights)
     code = encode(together, one, how)
-    residual = together - _decoded(code, one)
+    left = _residual(together, code, one)
     values, indices = code.values.chunk(len(rows)), code.indices.chunk(len(rows))
     return Forward(
         list(zip(values, indices, strict=True)),
-        list(enumerate(residual.chunk(len(rows)))),
-        [Rebuilt(together, residual, one)],
+        list(enumerate(left.chunk(len(rows)))),
+        [Rebuilt(together, left, one)],
         code.penalty,
     )
 
@@ -76,7 +76,7 @@ def cross_reconstruction(
     codes: list[Codes | None] = [None] * len(rows)
     codes[source] = code.values, code.indices
     residuals = [
-        (view, rows[view] - _decoded(code, of_view))
+        (view, _residual(rows[view], code, of_view))
         for view, of_view in enumerate(weights)
     ]
     own = Rebuilt(rows[source], residuals[source][1], weights[source])
@@ -111,10 +111,10 @@ def global_topk(
         code = Code(values.relu(), indices, grouping)
         codes.append((code.values, indices))
         for view, of_view in enumerate(weights):
-            residual = rows[view] - _decoded(code, of_view)
-            residuals.append((view, residual))
+            left = _residual(rows[view], code, of_view)
+            residuals.append((view, left))
             if view == source:
-                rebuilt.append(Rebuilt(own, residual, of_own))
+                rebuilt.append(Rebuilt(own, left, of_own))
     return Forward(codes, residuals, rebuilt)
 
 
@@ -133,12 +133,12 @@ def crosscoder(
     """
     [(together, joint)] = autoencoders("crosscoder", rows, weights)
     code = encode(together, joint, how)
-    residual = together - _decoded(code, joint)
+    left = _residual(together, code, joint)
     widths = [own.shape[1] for own in rows]
     return Forward(
         [(code.values, code.indices)] * len(rows),
-        list(enumerate(residual.split(widths, dim=1))),
-        [Rebuilt(together, residual, joint)],
+        list(enumerate(left.split(widths, dim=1))),
+        [Rebuilt(together, left, joint)],
         code.penalty,
     )
 
@@ -148,7 +148,7 @@ def autoencoders(
 ) -> list[tuple[torch.Tensor, Weights]]:
     """Which rows are encoded by which weights."""
     if coupling == "shared":
-        return [(torch.cat(rows), weights[0])]
+        return [(rows[0] if len(rows) == 1 else torch.cat(rows), weights[0])]
     if coupling == "crosscoder":
         joint = weights[0]._replace(
             encoder=torch.cat([of_view.encoder for of_view in weights], dim=1),

@@ -29,6 +29,7 @@ with warnings.catch_warnings():
 class Grouping(NamedTuple):
     """Where each latent is used in a batch: the transpose of `indices`."""
 
+    latents: torch.Tensor  # (batch * k,) latent of each entry, sorted
     entries: torch.Tensor  # (batch * k,) flat entries, sorted by latent
     rows: torch.Tensor  # (batch * k,) row of each of them
     offsets: torch.Tensor  # (m,) first entry of each latent
@@ -48,7 +49,7 @@ def group_by_latent(indices: torch.Tensor, n_latents: int) -> Grouping:
     latents, entries = torch.sort(indices.flatten().int(), stable=True)
     numbers = torch.arange(n_latents, dtype=torch.int32, device=indices.device)
     offsets = torch.searchsorted(latents, numbers)
-    return Grouping(entries, entries // indices.shape[1], offsets)
+    return Grouping(latents, entries, entries // indices.shape[1], offsets)
 
 
 def selected_dots(
@@ -99,8 +100,9 @@ def total_by_latent(values: torch.Tensor, grouping: Grouping) -> torch.Tensor:
     """Sum of the values of each latent, in a fixed order on any device: (m,)."""
     if kernels := kernels_for(values):
         return kernels.total_by_latent(values, grouping)
-    ones = torch.ones((len(values), 1), dtype=values.dtype, device=values.device)
-    return sum_by_latent(values, ones, grouping).squeeze(1)
+    totals = values.new_zeros(len(grouping.offsets))
+    in_order = values.detach().flatten()[grouping.entries]
+    return totals.index_add_(0, grouping.latents, in_order)
 
 
 def unit_rows(directions: torch.Tensor) -> torch.Tensor:
@@ -131,24 +133,24 @@ class _Encode(torch.autograd.Function):
         return grad_rows, grad_encoder, grad_bias, None, None, None
 
 
-class _Decode(torch.autograd.Function):
-    """Weighted sum of unit directions, which move on the unit sphere."""
+class _Residual(torch.autograd.Function):
+    """Rows minus a weighted sum of unit directions, which move on the unit sphere."""
 
     @staticmethod
-    def forward(ctx, values, indices, decoder, grouping):
+    def forward(ctx, rows, values, indices, decoder, grouping):
         ctx.save_for_backward(values, indices, decoder)
         ctx.grouping = grouping
-        return weighted_sum(values, indices, decoder)
+        return rows - weighted_sum(values, indices, decoder)
 
     @staticmethod
     def backward(ctx, grad):
         values, indices, decoder = ctx.saved_tensors
-        grad_values = selected_dots(grad, decoder, indices)
-        grad_decoder = sum_by_latent(values, grad, ctx.grouping)
+        grad_values = -selected_dots(grad, decoder, indices)
+        grad_decoder = sum_by_latent(-values, grad, ctx.grouping)
         # the part of a row's gradient along the row is sum_b value * grad_value
         along = total_by_latent(values * grad_values, ctx.grouping)
         grad_decoder.addcmul_(decoder, along[:, None], value=-1.0)
-        return grad_values, None, grad_decoder, None
+        return grad, grad_values, None, grad_decoder, None
 
 
 def encode_selected(
@@ -166,14 +168,15 @@ def encode_selected(
     return _Encode.apply(rows, encoder, bias, values, indices, grouping)
 
 
-def decode(
+def residual(
+    rows: torch.Tensor,
     values: torch.Tensor,
     indices: torch.Tensor,
     decoder: torch.Tensor,
     grouping: Grouping,
 ) -> torch.Tensor:
-    """Reconstruction before the pre-bias; the decoder's gradient is tangent."""
-    return _Decode.apply(values, indices, decoder, grouping)
+    """What a code leaves of its rows; the decoder's gradient is tangent."""
+    return _Residual.apply(rows, values, indices, decoder, grouping)
 
 
 def values_at(

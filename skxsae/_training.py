@@ -19,9 +19,9 @@ from skxsae._activations import (
 from skxsae._capture import captured
 from skxsae._couplings import COUPLINGS, Forward, autoencoders
 from skxsae._functional import (
-    decode,
     encode_selected,
     group_by_latent,
+    residual,
     unit_rows,
     weighted_sum,
 )
@@ -217,8 +217,7 @@ class Trainer:
             self.generator,
         )
         parts = [
-            LOSSES[settings.loss](batch[view], residual)
-            for view, residual in forward.residuals
+            LOSSES[settings.loss](batch[view], left) for view, left in forward.residuals
         ]
         objective = torch.stack(parts).sum()
         if settings.alignment is not None and settings.alignment_weight:
@@ -330,12 +329,12 @@ def tied(weights: Weights, activation: str) -> Weights:
 
 def auxiliary_error(
     centred: torch.Tensor,
-    residual: torch.Tensor,
+    left: torch.Tensor,
     dead: torch.Tensor,
     weights: Weights,
     aux_k: int,
 ) -> torch.Tensor:
-    """Squared error of the residual rebuilt from the largest dead pre-activations.
+    """Squared error of `left`, rebuilt from the largest dead pre-activations.
 
     They enter before the ReLU, so that negative ones get a gradient too (Gao et al.).
     """
@@ -346,8 +345,8 @@ def auxiliary_error(
     values = encode_selected(
         centred, weights.encoder, weights.encoder_bias, values, indices, grouping
     )
-    rebuilt = decode(values, indices, weights.decoder, grouping)
-    return (residual - rebuilt).square().sum()
+    rest = residual(left, values, indices, weights.decoder, grouping)
+    return rest.square().sum()
 
 
 def _distinct(tensors: list[torch.Tensor]) -> list[torch.Tensor]:

@@ -133,8 +133,8 @@ def test_scores_live_for_a_block_of_rows_and_have_no_gradient(
     assert BLOCK / 2 <= tensors.peak <= 2.1 * BLOCK < BATCH
 
 
-def decode_densely(values, indices, decoder, grouping):
-    return to_dense(values, indices, len(decoder)) @ decoder
+def decode_densely(rows, values, indices, decoder, grouping):
+    return rows - to_dense(values, indices, len(decoder)) @ decoder
 
 
 def encode_densely(rows, encoder, bias, values, indices, grouping):
@@ -144,7 +144,7 @@ def encode_densely(rows, encoder, bias, values, indices, grouping):
 @pytest.mark.parametrize(
     ("module", "name", "function"),
     [
-        (_couplings, "decode", decode_densely),
+        (_couplings, "residual", decode_densely),
         (_activations, "encode_selected", encode_densely),
     ],
 )
