@@ -16,7 +16,6 @@ _GPU_BLOCK_ENTRIES = 2**27
 _BFLOAT16_ROUNDING = 2.0**-8
 _UNDERFLOW = 2.0**-60
 _INT8_LARGEST = 127
-_INT32_SAFE = 2.0**30
 
 
 class Precision(NamedTuple):
@@ -151,10 +150,11 @@ class Picker:
 
     def _screened(self, rows, k, hidden) -> tuple[Codes, torch.Tensor | None]:
         """The largest among the candidates, and the rows that may have missed one."""
-        parts = []
-        for block in _row_blocks(rows, self.n_latents):
-            scores = _hide(self.scores(rows[block]), hidden, block)
-            parts.append(largest(scores, k + self.precision.extra))
+        wanted = k + self.precision.extra
+        parts = [
+            largest(_hide(self.scores(rows[block]), hidden, block), wanted)
+            for block in _row_blocks(rows, self.n_latents)
+        ]
         scores, candidates = map(torch.cat, zip(*parts, strict=True))
         values = selected_dots(rows, self.encoder, candidates) + self.bias[candidates]
         values = values.masked_fill(scores == _lowest(scores), _lowest(values))
@@ -196,8 +196,7 @@ def _row_blocks(rows: torch.Tensor, n_latents: int) -> list[slice]:
 
 
 def _lowest(scores: torch.Tensor) -> float:
-    info = torch.finfo if scores.is_floating_point() else torch.iinfo
-    return info(scores.dtype).min
+    return torch.finfo(scores.dtype).min
 
 
 def _hide(scores, hidden, block):
@@ -268,8 +267,8 @@ def _bfloat16_scores(picker: Picker, rows: torch.Tensor) -> torch.Tensor:
 def _int8_scores(picker: Picker, rows: torch.Tensor) -> torch.Tensor:
     # a factor for each row: its code does not depend on the rows beside it
     low, scale = _rounded(rows, rows.abs().amax(1, keepdim=True))
-    bias = (picker.bias * (scale * picker.scale)).clamp_(-_INT32_SAFE, _INT32_SAFE)
-    return torch._int_mm(low, picker.low.T).add_(bias.round_().to(torch.int32))
+    scores = torch._int_mm(low, picker.low.T).to(rows)
+    return scores.div_(scale * picker.scale).add_(picker.bias)
 
 
 PRECISIONS = {
