@@ -881,7 +881,9 @@ def plot(tables, folder):
             _draw_bars(ax, values.reindex(order))
             ax.set_xlabel(label)
         d, m, k, batch = Shape.of(shape)
-        title = f"d {d}, {m:,} latents, k {k}, batch {batch:,}; numbers: times ours"
+        title = (
+            f"d {d}, {m:,} latents, k {k}, batch {batch:,}\nnumbers: times ours float32"
+        )
         of_shape[0].set_title(title, loc="left", fontsize=10)
         of_shape[0].invert_yaxis()
     for suffix in ("png", "svg"):

@@ -135,7 +135,7 @@ def test_wrong_width_of_y(name, method):
 
 
 def test_paired_sae_needs_equal_widths():
-    message = "X has 6 features and y has 5: PairedSAE .* PostHocAlignedSAE takes"
+    message = "X has 6 features and y has 5: PairedSAE .* PostHocAlignedSAE take"
     with pytest.raises(ValueError, match=message):
         make("PairedSAE").fit(X, Y[:, :5])
 
