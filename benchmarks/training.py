@@ -508,7 +508,7 @@ def _why_missing(name):
     """Why the library of a program cannot be imported, empty if it can."""
     if name not in LIBRARIES:
         return ""
-    _mend_torchvision()
+    mend_torchvision()
     try:
         importlib.import_module(name)
     except (ImportError, AttributeError, RuntimeError) as error:
@@ -517,7 +517,7 @@ def _why_missing(name):
 
 
 @functools.cache
-def _mend_torchvision():
+def mend_torchvision():
     """Declare two operators that torchvision lacks beside a torch of another build.
 
     All these libraries import it or what imports it, and none of them needs it here.
