@@ -30,6 +30,8 @@ class Encoder:
                 sae.mean_,
             )
         )
+        # they may have been set since the fit, which validates them
+        sae._validate_params()
         self.algorithm = sae.transform_algorithm
         if self.algorithm == "auto":
             name = sae.activation_

@@ -81,7 +81,8 @@ class PairedSAE(TwoViewMixin, BaseEstimator):
 
     statistics : {"per_view", "pooled"}, default="per_view"
         Whether each view has its own pre-bias and its own statistics of `normalize`,
-        which removes the gap between the two means, or both share those of all rows.
+        which removes the gap between the two means, or both, of the same width, share
+        those of all rows.
 
     activation : {"topk", "batch_topk", "relu", "jumprelu", "matching_pursuit"}, \
             default="topk"
@@ -295,6 +296,8 @@ class PairedSAE(TwoViewMixin, BaseEstimator):
         self : object
             The estimator.
         """
+        # scikit-learn validates before the first call only
+        self._validate_params()
         with unchanged_on_error(self):
             first = not hasattr(self, "n_features_in_")
             view_x = check_view(self, X, reset=first)
@@ -317,8 +320,14 @@ class PairedSAE(TwoViewMixin, BaseEstimator):
 
     def _check_coupling(self, X, y):
         """Refuse what cannot be coupled, before anything is trained."""
+        widths_differ = X.shape[1] != y.shape[1]
+        if self.coupling != "shared" and self.statistics == "pooled" and widths_differ:
+            raise ValueError(
+                f"X has {X.shape[1]} features and y has {y.shape[1]}: "
+                "statistics='pooled' needs views of the same width."
+            )
         if self.coupling == "shared":
-            if X.shape[1] != y.shape[1]:
+            if widths_differ:
                 raise ValueError(
                     f"X has {X.shape[1]} features and y has {y.shape[1]}: PairedSAE "
                     "needs views of the same width, for it has one dictionary. Other "

@@ -52,9 +52,9 @@ class TopKSAE(
         distinct rows, but no more than about eight for each feature.
 
     k : int, default=32
-        Number of active latents per sample: at most `k` with ``activation="topk"``,
-        `k` on average with ``activation="batch_topk"``. Under ``n_latents="auto"`` it
-        is capped at one latent in sixteen.
+        Number of active latents per sample: at most `k` with "topk" and
+        "matching_pursuit" as the `activation`, `k` on average with the others. Under
+        ``n_latents="auto"`` it is capped at one latent in sixteen.
 
     activation : {"topk", "batch_topk", "relu", "jumprelu", "matching_pursuit"}, \
             default="topk"
@@ -110,7 +110,8 @@ class TopKSAE(
     transform_algorithm : {"auto", "encoder", "mp", "omp"}, default="auto"
         How `transform` finds codes: by what was trained, by the encoder, or by
         (orthogonal) matching pursuit on the dictionary with non-negative codes of at
-        most `k` latents. Pursuit reconstructs better and takes longer. It needs the
+        most `k` latents. Pursuit reconstructs better than an encoder with as many
+        latents on every sample, and takes longer. It needs the
         products of all pairs of directions, ``4 * n_latents_ ** 2`` bytes.
 
     positive_code : bool, default=True
@@ -356,6 +357,8 @@ class TopKSAE(
             their number, ``firing_rate_`` is over all samples of the stream, and
             ``reconstruction_err_`` the mean over the last 100 batches.
         """
+        # scikit-learn validates before the first call only
+        self._validate_params()
         with unchanged_on_error(self):
             X = check_view(self, X, reset=not hasattr(self, "n_features_in_"))
             fitted = [self] if hasattr(self, "components_") else []

@@ -25,7 +25,8 @@ class AlignmentWeightSelection:
     Parameters
     ----------
     best_weight : float
-        The largest weight that is admissible, 0 if none is.
+        The largest weight that is admissible, 0 if none is. Where it is the largest
+        that was tried, larger ones may do as well.
 
     best_estimator : PairedSAE
         The estimator that was fitted with it.
@@ -180,7 +181,11 @@ def select_alignment_weight(
     if estimator.alignment == "none" or (
         estimator.alignment == "auto" and estimator.coupling != "shared"
     ):
-        raise ValueError("The estimator has no alignment term: set alignment.")
+        raise ValueError(
+            f"The estimator has no alignment term: coupling={estimator.coupling!r} and "
+            f"alignment={estimator.alignment!r}. Set alignment; only the couplings "
+            "'shared' and 'global_topk' take a term."
+        )
     X, y, groups = indexable(X, y, groups)
     splitter = ShuffleSplit if groups is None else GroupShuffleSplit
     split = splitter(1, test_size=test_size, random_state=random_state)

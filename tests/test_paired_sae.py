@@ -233,6 +233,14 @@ def test_what_does_not_go_together_is_refused(params, message):
         fit_small(make_pairs(), **params)
 
 
+@pytest.mark.parametrize("coupling", COUPLINGS)
+def test_pooled_statistics_need_equal_widths(coupling):
+    data = make_pairs(n_rows=100)
+    sae = PairedSAE(48, 3, coupling=coupling, statistics="pooled")
+    with pytest.raises(ValueError, match="statistics='pooled' needs"):
+        sae.fit(data.X, data.y[:, :5])
+
+
 def test_auto_alignment_is_that_of_the_coupling():
     data = make_pairs()
     for coupling, name in [("shared", "group_sparse"), ("global_topk", "none")]:

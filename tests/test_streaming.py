@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.exceptions import NotFittedError
+from sklearn.utils._param_validation import InvalidParameterError
 
 from skxsae import PairedSAE, TopKSAE
 
@@ -152,3 +153,9 @@ def test_without_memory_a_stream_names_batch_size(monkeypatch):
     monkeypatch.setattr("skxsae._training.Trainer.step", full)
     with pytest.raises(MemoryError, match="batch_size=50"):
         sae().partial_fit(X)
+
+
+def test_a_bad_option_in_the_middle_of_a_stream_is_refused():
+    estimator = sae().partial_fit(X).set_params(learning_rate=-1.0)
+    with pytest.raises(InvalidParameterError, match="learning_rate"):
+        estimator.partial_fit(X)

@@ -6,6 +6,7 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from scipy.optimize import nnls
+from sklearn.utils._param_validation import InvalidParameterError
 
 from skxsae import PairedSAE, PostHocAlignedSAE, TopKSAE
 from skxsae._encoding import Encoder
@@ -389,3 +390,13 @@ def test_cuda_agrees_with_the_cpu():
     assert_allclose(
         codes, on_gpu.set_params(device="cpu").transform(X).toarray(), atol=1e-5
     )
+
+
+@pytest.mark.parametrize(
+    "changed", [{"transform_algorithm": "OMP"}, {"precision": "fp16"}]
+)
+def test_a_bad_option_set_after_the_fit_is_refused(changed):
+    X = make_rows()
+    sae = fit_small(X).set_params(**changed)
+    with pytest.raises(InvalidParameterError, match=next(iter(changed))):
+        sae.transform(X)
