@@ -18,7 +18,7 @@ from skxsae._functional import (
 from skxsae._picking import Codes, Picker
 from skxsae._pursuit import gram, pursue
 
-TINY = torch.finfo(torch.float32).tiny
+_TINY = torch.finfo(torch.float32).tiny
 _WIDTH_OF_BATCH_TOPK = 4
 _BANDWIDTH = 0.2  # of the kernel of a threshold, as a share of the threshold
 _LEVEL_SPEED = 20.0
@@ -108,7 +108,7 @@ def relu(rows: torch.Tensor, weights: Weights, how: Encoding) -> Code:
     zero = torch.zeros_like(weights.encoder_bias)
     code = _encoded(rows, weights, picker.above(rows, zero, how.hidden))
     active = (code.values > 0).sum().clamp_min(1)
-    unit = code.values.detach().sum().clamp_min(TINY) / active
+    unit = code.values.detach().sum().clamp_min(_TINY) / active
     return code._replace(penalty=code.values.sum() / (len(rows) * unit))
 
 

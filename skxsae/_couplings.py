@@ -29,7 +29,7 @@ class Forward(NamedTuple):
 
     codes: list[Codes | None]  # of each view, None if it did not encode
     residuals: list[tuple[int, torch.Tensor]]  # which view, and what enters the loss
-    rebuilt: list[Rebuilt]  # what dead latents may improve
+    rebuilt: list[Rebuilt]  # from its own code; dead latents may improve it
     penalty: torch.Tensor | None = None
 
 

@@ -14,6 +14,9 @@ from skxsae._pursuit import gram, matching_pursuit, orthogonal_matching_pursuit
 from skxsae._validation import resolve_device
 from skxsae._views import View, as_tensor, row_blocks
 
+# what is done where nothing but the dictionary was trained
+_OF_PURSUIT = {"auto": "mp", "encoder": "topk"}
+
 
 class Encoder:
     """The weights of a fitted autoencoder beside the samples that it encodes."""
@@ -33,12 +36,9 @@ class Encoder:
         # they may have been set since the fit, which validates them
         sae._validate_params()
         self.algorithm = sae.transform_algorithm
-        if self.algorithm == "auto":
-            name = sae.activation_
-            self.algorithm = "mp" if name == "matching_pursuit" else name
-        elif self.algorithm == "encoder":
-            name = sae.activation_
-            self.algorithm = "topk" if name == "matching_pursuit" else name
+        if self.algorithm in _OF_PURSUIT:
+            pursuit = sae.activation_ == "matching_pursuit"
+            self.algorithm = _OF_PURSUIT[self.algorithm] if pursuit else sae.activation_
 
     def _blocks(self):
         """Normalised rows and the values and numbers of their active latents."""
@@ -97,7 +97,7 @@ class Encoder:
 
         Codes that are not given are computed.
         """
-        mean, variance = self.view.moments()
+        mean, variance = self.view.moments
         error = 0.0
         for rows, rebuilt in self._rebuilt(codes):
             error += float((rows - rebuilt).double().square().sum())

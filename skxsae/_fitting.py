@@ -77,7 +77,12 @@ def _resolve_for_view(n_latents, k, X):
         return int(n_latents), int(k)
     most = _LATENTS_PER_FEATURE * X.shape[1]
     n_rows = count_distinct_rows(X, at_most=_ROWS_PER_LATENT * most)
-    n_latents = 2 ** round(math.log2(max(2, min(most, n_rows / _ROWS_PER_LATENT))))
+    return _auto_sizes(min(most, n_rows / _ROWS_PER_LATENT), k)
+
+
+def _auto_sizes(n_latents, k):
+    """The nearest power of two, and `k` or what it has room for."""
+    n_latents = 2 ** round(math.log2(max(2, n_latents)))
     return n_latents, int(min(k, max(1, n_latents // _LATENTS_PER_ACTIVE)))
 
 
@@ -86,9 +91,7 @@ def n_latents_of_a_stream(params, arrays):
     n_latents, k = params["n_latents"], params["k"]
     if n_latents != "auto":
         return resolve_n_latents(n_latents, k, arrays)
-    most = _LATENTS_PER_FEATURE * min(X.shape[1] for X in arrays)
-    n_latents = 2 ** round(math.log2(max(2, most)))
-    return n_latents, int(min(k, max(1, n_latents // _LATENTS_PER_ACTIVE)))
+    return _auto_sizes(_LATENTS_PER_FEATURE * min(X.shape[1] for X in arrays), k)
 
 
 def resolve_max_iter(max_iter, n_rows):
@@ -145,7 +148,7 @@ class Fit:
         weights = initial_weights(
             sizes[0],
             [view[sample] for view in views],
-            _pre_biases(params, [view.moments()[0] for view in views]),
+            _pre_biases(params, [view.moments[0] for view in views]),
             settings,
             rng,
         )

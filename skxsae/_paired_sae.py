@@ -6,8 +6,7 @@ from numbers import Real
 import numpy as np
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils._set_output import _wrap_data_with_container
-from sklearn.utils.validation import _check_feature_names, check_is_fitted
+from sklearn.utils.validation import _check_feature_names
 
 from skxsae._couplings import COUPLINGS
 from skxsae._encoding import Encoder, as_container
@@ -253,14 +252,14 @@ class PairedSAE(TwoViewMixin, BaseEstimator):
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
-        """Learn the shared dictionary from pairs.
+        """Learn the shared latents from pairs.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
             First view.
 
-        y : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples, n_features_y)
             Second view: row i is the partner of row i of X.
 
         Returns
@@ -348,37 +347,31 @@ class PairedSAE(TwoViewMixin, BaseEstimator):
                     f"every step, which coupling={self.coupling!r} does not make."
                 )
 
-    def transform(self, X, y=None):
-        """Encode one view, or both.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features_in_)
-            First view.
-
-        y : array-like of shape (n_samples, n_features_y) or None, default=None
-            Second view. To encode it alone, use ``y_sae_.transform(y)``. A crosscoder
-            needs it.
-
-        Returns
-        -------
-        Z : {ndarray, sparse container} of shape (n_samples, n_latents) or tuple of two
-            Codes of X; with `y`, the codes of X and those of y, whose columns mean the
-            same thing.
-        """
-        check_is_fitted(self)
-        if self.coupling_ != "crosscoder":
-            return super().transform(X, y)
-        if y is None:
+    def _encode_alone(self, X):
+        """Codes of the first view without the second."""
+        if self.coupling_ == "crosscoder":
             raise ValueError(
                 "A crosscoder has one code for both views: pass y too. What one half "
                 "of it makes of one view is x_sae_.transform(X)."
             )
-        names = y
-        X, y = self._check_views(X, y)
+        return super()._encode_alone(X)
+
+    def _encode_pair(self, X, y):
+        """Codes of both views."""
+        if self.coupling_ != "crosscoder":
+            return super()._encode_pair(X, y)
         codes = as_container(self._joint_encoder(X, y).codes(), self.sparse_output)
-        # scikit-learn wraps the first of two outputs only
-        return codes, _wrap_data_with_container("transform", codes.copy(), names, self)
+        return codes, codes.copy()
+
+    def _explained_variances(self, X, y):
+        """Explained variance of each view."""
+        if self.coupling_ != "crosscoder":
+            return super()._explained_variances(X, y)
+        codes = self._joint_encoder(X, y).codes()
+        return (
+            Encoder(self.x_sae_, X, self.device).explained_variance(codes),
+            Encoder(self.y_sae_, y, self.device).explained_variance(codes),
+        )
 
     def fit_transform(self, X, y=None):
         """Fit, and encode the training samples of the first view.
@@ -400,35 +393,6 @@ class PairedSAE(TwoViewMixin, BaseEstimator):
         if self.coupling_ == "crosscoder":
             return self.transform(X, y)[0]
         return self.transform(X)
-
-    def score(self, X, y):
-        """Mean explained variance of the two views.
-
-        It grows with `k`, and says nothing of how well the views are aligned: to
-        choose `k`, use a retrieval score.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features_in_)
-            First view.
-
-        y : array-like of shape (n_samples, n_features_y)
-            Second view.
-
-        Returns
-        -------
-        score : float
-            1 for a perfect reconstruction of both views.
-        """
-        check_is_fitted(self)
-        if self.coupling_ != "crosscoder":
-            return super().score(X, y)
-        X, y = self._check_views(X, y)
-        codes = self._joint_encoder(X, y).codes()
-        return (
-            Encoder(self.x_sae_, X, self.device).explained_variance(codes)
-            + Encoder(self.y_sae_, y, self.device).explained_variance(codes)
-        ) / 2
 
     def _joint_encoder(self, X, y):
         """The two halves of a crosscoder beside each other, and the views as well."""

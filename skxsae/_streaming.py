@@ -14,6 +14,7 @@ from skxsae._fitting import (
     n_latents_of_a_stream,
     normalised_views,
 )
+from skxsae._losses import total_variance
 from skxsae._training import (
     Record,
     check_converging,
@@ -75,16 +76,16 @@ class Stream:
         losses, errors = list(self.losses), list(self.errors)
         for start in range(0, n_batches * size, size):
             rows = [X[start : start + size] for X in arrays]
-            batch = normalised_views(rows, self.normalizations, fit.views[0].device)
+            views = normalised_views(rows, self.normalizations, fit.views[0].device)
+            batch = [view[:] for view in views]
             trainer.totals.zero_()
             trainer.look()
             with memory_error_names_batch_size(size):
-                trainer.step([view[:] for view in batch], rate)
+                trainer.step(batch, rate)
             loss, error = trainer.totals.tolist()
             check_converging(loss + error, f"step {len(losses) + 1}")
-            variance = sum(view.variance for view in batch)
             losses.append(loss)
-            errors.append(error / variance if variance else 0.0)
+            errors.append(error / float(sum(map(total_variance, batch))))
         self.losses, self.errors = losses, errors[-_BATCHES_OF_ERROR:]
         self.trainer_state = trainer.state()
         return fit.attributes(self._record(trainer))

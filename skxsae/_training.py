@@ -458,7 +458,7 @@ def train(
     # at least two rows in each: one row has no variance
     n_batches = min(math.ceil(n_rows / settings.batch_size), n_rows // 2)
     rates = _learning_rates(settings, n_batches * max_iter)
-    variance = sum(view.variance for view in views)
+    variance = sum(view.moments[1] for view in views)
     record = Record(activity.firing_rate(), activity.threshold.clone())
     step = captured(trainer)
     for _ in range(max_iter):

@@ -65,14 +65,19 @@ class TwoViewMixin(
         """
         if y is None:
             check_is_fitted(self)
-            X = check_view(self, X, reset=False)
-            return self._encode(self.x_sae_, X)
+            return self._encode_alone(check_view(self, X, reset=False))
         names = y
-        X, y = self._check_views(X, y)
+        codes_x, codes_y = self._encode_pair(*self._check_views(X, y))
         # scikit-learn wraps the first of two outputs only
-        codes_y = self._encode(self.y_sae_, y)
-        codes_y = _wrap_data_with_container("transform", codes_y, names, self)
-        return self._encode(self.x_sae_, X), codes_y
+        return codes_x, _wrap_data_with_container("transform", codes_y, names, self)
+
+    def _encode_alone(self, X):
+        """Codes of the first view without the second."""
+        return self._encode(self.x_sae_, X)
+
+    def _encode_pair(self, X, y):
+        """Codes of both views."""
+        return self._encode(self.x_sae_, X), self._encode(self.y_sae_, y)
 
     def _encode(self, sae, X):
         """Codes of one view in the container that was asked for."""
@@ -118,12 +123,14 @@ class TwoViewMixin(
         score : float
             1 for a perfect reconstruction of both views.
         """
-        X, y = self._check_views(X, y)
-        explained = (
+        return sum(self._explained_variances(*self._check_views(X, y))) / 2
+
+    def _explained_variances(self, X, y):
+        """Explained variance of each view."""
+        return (
             self.x_sae_._explained_variance(X, self.device),
             self.y_sae_._explained_variance(y, self.device),
         )
-        return sum(explained) / 2
 
     @property
     def _n_features_out(self):

@@ -116,6 +116,7 @@ class View:
             block = block / norms.masked_fill(norms <= rounding, 1.0)
         return block
 
+    @functools.cached_property
     def moments(self) -> tuple[torch.Tensor, float]:
         """Mean of the normalised rows, and their squared distances to it in sum.
 
@@ -130,11 +131,6 @@ class View:
         if variance <= self.rounding(mean):
             variance = 0.0
         return self.beside(mean), variance
-
-    @functools.cached_property
-    def variance(self) -> float:
-        """Squared distances of the normalised rows to their mean, in sum."""
-        return self.moments()[1]
 
     def rounding(self, mean: torch.Tensor) -> float:
         """Squared distances in sum that mere rounding gives to equal rows."""

@@ -312,7 +312,7 @@ def make_views(n_rows=100, n_features=6, n_views=1, seed=0):
 def make_trainer(views, settings, n_latents=20, rng=None):
     rng = np.random.RandomState(0) if rng is None else rng
     batch = [view[slice(None)] for view in views]
-    biases = [view.moments()[0] for view in views]
+    biases = [view.moments[0] for view in views]
     return Trainer(initial_weights(n_latents, batch, biases, settings, rng), settings)
 
 

@@ -39,7 +39,7 @@ def test_normalised_rows(name):
     view = View(X, fit_normalization(name, [X]), "cpu")
     np.testing.assert_allclose(view[slice(None)].numpy(), REFERENCE[name](X))
     np.testing.assert_allclose(
-        view.moments()[0].numpy(), REFERENCE[name](X).mean(0), atol=1e-12
+        view.moments[0].numpy(), REFERENCE[name](X).mean(0), atol=1e-12
     )
 
 
