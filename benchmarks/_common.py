@@ -183,6 +183,14 @@ def stopwatch():
     seconds["cpu_seconds"] = time.process_time() - cpu
 
 
+def status_mib(field):
+    """A field of the status of this process, NaN where the system keeps none."""
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.exists() else []
+    found = [line.split()[1] for line in lines if line.startswith(field)]
+    return int(found[0]) / 1024 if found else float("nan")
+
+
 def mean_and_error(values):
     """Mean over seeds and its standard error, NaN for one seed."""
     values = np.asarray(values, dtype=np.float64)

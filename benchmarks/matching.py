@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from _common import FitLog, make_parser, report, stopwatch
+from _common import FitLog, make_parser, report, status_mib, stopwatch
 from scipy import sparse
 from scipy.optimize import linear_sum_assignment
 
@@ -136,21 +136,10 @@ def run_alone(key):
 def run_on_files(method, paths):
     """Seconds, peak of memory above the codes, and figures of one method."""
     codes = [sparse.load_npz(path) for path in paths]
-    before = _memory_mib("VmRSS")
+    before = status_mib("VmRSS")
     with stopwatch() as seconds:
         figures = METHODS[method](*codes)
-    return {**seconds, "peak_mib": _memory_mib("VmHWM") - before, **figures}
-
-
-def _memory_mib(field):
-    """A field of the status of this process, NaN where the system keeps none."""
-    status = Path("/proc/self/status")
-    if not status.exists():
-        return float("nan")
-    for line in status.read_text().splitlines():
-        if line.startswith(field):
-            return int(line.split()[1]) / 1024
-    return float("nan")
+    return {**seconds, "peak_mib": status_mib("VmHWM") - before, **figures}
 
 
 def match_sparse(x, y, n_null="auto"):

@@ -27,7 +27,7 @@ from unittest import mock
 import numpy as np
 import pandas as pd
 import torch
-from _common import FitLog, interval, make_parser, report, stopwatch
+from _common import FitLog, interval, make_parser, report, status_mib, stopwatch
 from sklearn.frozen import FrozenEstimator
 from torch.profiler import ProfilerActivity, profile
 
@@ -608,21 +608,13 @@ def _begin_to_watch_memory():
         return torch.cuda.memory_allocated() / 2**20
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
-    return _status_mib("VmRSS")
+    return status_mib("VmRSS")
 
 
 def _peak_mib():
     if DEVICE == "cuda":
         return torch.cuda.max_memory_allocated() / 2**20
-    return _status_mib("VmHWM")
-
-
-def _status_mib(field):
-    """A field of the status of this process, NaN where the system keeps none."""
-    status = Path("/proc/self/status")
-    lines = status.read_text().splitlines() if status.exists() else []
-    found = [line.split()[1] for line in lines if line.startswith(field)]
-    return int(found[0]) / 1024 if found else float("nan")
+    return status_mib("VmHWM")
 
 
 def learn(name, rows, shape, n_steps, seed):
