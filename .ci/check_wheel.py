@@ -6,9 +6,9 @@ from email.parser import BytesParser
 from pathlib import Path
 
 DATA = "skxsae/datasets/data/"
-MOST_DATA_BYTES = 6e6
-# of the code, of the list of emoji and of their names and keywords
-LICENSE = "BSD-3-Clause AND MIT AND Unicode-3.0"
+MOST_DATA_BYTES = 8.5e6
+# of the code, of the list of emoji, of their names and keywords, of their pictures
+LICENSE = "BSD-3-Clause AND MIT AND Unicode-3.0 AND Apache-2.0"
 LICENSE_FILES = ["LICENSE", f"{DATA}LICENSES.txt"]
 
 

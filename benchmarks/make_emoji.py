@@ -1,4 +1,4 @@
-"""Make the arrays behind `skxsae.datasets.load_emoji`.
+"""Make the files behind `skxsae.datasets.load_emoji`, its names and its pictures.
 
 Needs an environment of its own, since none of this is needed by the package, and three
 npm packages::
@@ -10,10 +10,14 @@ npm packages::
     emoji-venv/bin/python benchmarks/make_emoji.py emoji-packages/node_modules
 
 It takes a few minutes on two cores. Nothing in it is random: another run gives the same
-emoji, texts and split, and the same embeddings up to float rounding.
+emoji, texts, split and pictures, and the same embeddings up to float rounding. For the
+sake of those bits a file that is there is left alone: delete what is to be made again.
+
+Which languages the sentence encoder carries is measured by make_emoji_languages.py.
 """
 
 import argparse
+import csv
 import hashlib
 import itertools
 import json
@@ -21,6 +25,7 @@ import math
 import os
 import re
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -36,9 +41,15 @@ VERSIONS = {
     "cldr-annotations-full": "48.2.0",
     "cldr-annotations-derived-full": "48.2.0",
 }
-OUT = Path(__file__).parent.parent / "skxsae" / "datasets" / "data" / "emoji.npz"
+OUT = Path(__file__).parent.parent / "skxsae" / "datasets" / "data"
 IMAGE_SIZE = 160
-MAX_TEXTS = 5
+PICTURE_SIZE = 48  # three blocks of the codec, so that no block holds two pictures
+SHEET_COLUMNS = 44
+QUALITY = 75
+# the texts of an emoji by language, at most: what the sentence encoder carries
+MAX_TEXTS = {"en": 5, "de": 2, "es": 2, "fr": 2, "it": 2, "pt": 2}
+# and languages of which the names alone are kept
+NAMES_ONLY = ("ar", "el", "he", "hi", "ja", "ko", "ru", "sw", "tr", "uk", "vi", "zh")
 N_TEST = 300
 WIDTH = 256
 DEPTHS = (1, 5, 10)
@@ -66,24 +77,32 @@ def read_emoji(node_modules):
     return sorted(kept, key=lambda entry: entry["sort_order"])
 
 
-def read_annotations(node_modules):
-    """English name and keywords by character, without variation selectors."""
-    path = "{}/en/annotations.json"
+def character_of(entry):
+    """The emoji itself, a string of one or more code points."""
+    return "".join(chr(int(code, 16)) for code in entry["unified"].split("-"))
+
+
+def read_annotations(node_modules, language, characters):
+    """Name and keywords of each character in a language."""
+    path = f"{{}}/{language}/annotations.json"
     derived = read_json(
         node_modules,
         "cldr-annotations-derived-full",
         path.format("annotationsDerived"),
     )
     plain = read_json(node_modules, "cldr-annotations-full", path.format("annotations"))
-    return {
+    annotations = {
         **derived["annotationsDerived"]["annotations"],
         **plain["annotations"]["annotations"],
     }
+    # the keys are without variation selectors
+    return [annotations[character.replace("\ufe0f", "")] for character in characters]
 
 
-def character_of(entry):
-    """The emoji itself, a string of one or more code points."""
-    return "".join(chr(int(code, 16)) for code in entry["unified"].split("-"))
+def name_of(annotation):
+    """The short name of an emoji."""
+    (name,) = annotation["tts"]
+    return name
 
 
 def words(text):
@@ -91,27 +110,56 @@ def words(text):
     return set(re.findall(r"[^\W\d_]{2,}", text.lower()))
 
 
-def texts_of(annotation):
+def texts_of(annotation, max_texts):
     """The name, then the name with some of the keywords that add a word to it.
 
     The name stays in front because two phrases in five would belong to several emoji
     without it.
     """
-    (name,) = annotation["tts"]
+    name = name_of(annotation)
     keywords = [k for k in annotation["default"] if words(k) - words(name)]
-    n_phrases = min(math.ceil(len(keywords) / 2), MAX_TEXTS - 1)
+    n_phrases = min(math.ceil(len(keywords) / 2), max_texts - 1)
     bounds = np.linspace(0, len(keywords), n_phrases + 1).round().astype(int)
     phrases = [keywords[a:b] for a, b in itertools.pairwise(bounds)]
     return [name, *(", ".join([name, *phrase]) for phrase in phrases)]
 
 
-def load_picture(path):
-    """RGB pixels of a picture on white, shape (IMAGE_SIZE, IMAGE_SIZE, 3)."""
-    picture = Image.open(path).convert("RGBA")
-    canvas = Image.new("RGBA", picture.size, "white")
-    canvas.alpha_composite(picture)
-    size = (IMAGE_SIZE, IMAGE_SIZE)
-    return np.array(canvas.convert("RGB").resize(size, Image.Resampling.BICUBIC))
+def write_names(annotations, path):
+    """Save the names of all emoji, a column for each language."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(annotations)
+        for of_emoji in zip(*annotations.values(), strict=True):
+            writer.writerow(map(name_of, of_emoji))
+
+
+def texts_and_groups(annotations, max_texts):
+    """All texts, and the number of the emoji of each."""
+    texts = [texts_of(annotation, max_texts) for annotation in annotations]
+    groups = np.repeat(np.arange(len(texts)), [len(group) for group in texts])
+    return np.array([text for group in texts for text in group]), groups
+
+
+def load_pictures(folder, entries, size):
+    """RGB pixels of all pictures on white, shape (n_emoji, size, size, 3)."""
+    pictures = []
+    for entry in entries:
+        picture = Image.open(folder / entry["image"]).convert("RGBA")
+        canvas = Image.new("RGBA", picture.size, "white")
+        canvas.alpha_composite(picture)
+        resized = canvas.convert("RGB").resize((size, size), Image.Resampling.BICUBIC)
+        pictures.append(np.array(resized))
+    return np.stack(pictures)
+
+
+def sheet_of(pictures):
+    """One picture of all, SHEET_COLUMNS in a row, the last row filled up with white."""
+    n_rows = math.ceil(len(pictures) / SHEET_COLUMNS)
+    size = pictures.shape[1]
+    cells = np.full((n_rows * SHEET_COLUMNS, size, size, 3), 255, dtype=np.uint8)
+    cells[: len(pictures)] = pictures
+    rows = cells.reshape(n_rows, SHEET_COLUMNS, size, size, 3).swapaxes(1, 2)
+    return Image.fromarray(rows.reshape(n_rows * size, SHEET_COLUMNS * size, 3))
 
 
 @torch.inference_mode()
@@ -169,7 +217,8 @@ def reduce_width(embeddings, train):
     """Unit rows of WIDTH principal coordinates, found on the training rows.
 
     Principal components of unit rows, not centred, so that cosines of the coordinates
-    are those of the embeddings but for what is cut off.
+    are those of the embeddings but for what is cut off. The share of the squared length
+    that held-out rows keep comes with them.
     """
     rows = unit_rows(embeddings.astype(np.float64))
     _, axes = np.linalg.eigh(rows[train].T @ rows[train])
@@ -177,8 +226,14 @@ def reduce_width(embeddings, train):
     largest = axes[np.abs(axes).argmax(axis=0), np.arange(WIDTH)]
     coordinates = rows @ (axes * np.sign(largest))
     kept = (coordinates[~train] ** 2).sum(axis=1).mean()
-    print(f"{rows.shape[1]} to {WIDTH}: held-out rows keep {kept:.1%} of their square")
-    return unit_rows(coordinates)
+    return unit_rows(coordinates), kept
+
+
+def eight_bits(rows):
+    """Rows as int8, each scaled to the range: normalised again, they are the rows."""
+    return np.round(127 * rows / np.abs(rows).max(axis=1, keepdims=True)).astype(
+        np.int8
+    )
 
 
 def linear_recall(images, texts, groups, test):
@@ -214,47 +269,66 @@ def recall(similarities, match):
     return [round(float(np.mean(better < depth)), 3) for depth in DEPTHS]
 
 
+def save(path, write):
+    """Write a file that is not there yet."""
+    if path.exists():
+        print(f"{path.name} is there and left alone")
+    else:
+        write(path)
+        print(f"{path.name}: {path.stat().st_size / 1e6:.2f} MB")
+
+
+def arrays_of(language, annotations, images, test):
+    """Texts of a language, their emoji and embeddings, once a report was printed."""
+    texts, groups = texts_and_groups(annotations, MAX_TEXTS[language])
+    raw = embed_texts(texts.tolist())
+    reduced, kept = reduce_width(raw, ~test[groups])
+    # a third of the bytes but for English, whose bits published results depend on
+    stored = reduced.astype(np.float16) if language == "en" else eight_bits(reduced)
+    print(f"{language}: {len(texts)} texts; held-out rows keep {kept:.1%}")
+    print("  unreduced", linear_recall(images["unreduced"], raw, groups, test))
+    print("  as saved ", linear_recall(images["saved"], stored, groups, test))
+    return {"texts": texts, "groups": groups, "text_embeddings": stored}
+
+
 def main():
     """Read the packages, embed, reduce, report and save."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("node_modules", type=Path, help="folder of the npm packages")
-    parser.add_argument("--out", type=Path, default=OUT)
-    parser.add_argument("--raw", type=Path, help="also save what was not reduced")
+    parser.add_argument("--out", type=Path, default=OUT, help="folder of the files")
     args = parser.parse_args()
 
     entries = read_emoji(args.node_modules)
     characters = [character_of(entry) for entry in entries]
-    annotations = read_annotations(args.node_modules)
-    texts = [texts_of(annotations[c.replace("\ufe0f", "")]) for c in characters]
-    folder = args.node_modules / "emoji-datasource-google" / "img" / "google" / "64"
-    pictures = np.stack([load_picture(folder / entry["image"]) for entry in entries])
+    annotations = {
+        language: read_annotations(args.node_modules, language, characters)
+        for language in (*MAX_TEXTS, *NAMES_ONLY)
+    }
+    save(args.out / "emoji_names.csv", partial(write_names, annotations))
 
-    arrays = {
+    folder = args.node_modules / "emoji-datasource-google" / "img" / "google" / "64"
+    sheet = sheet_of(load_pictures(folder, entries, PICTURE_SIZE))
+    save(args.out / "emoji.webp", partial(sheet.save, quality=QUALITY, method=6))
+
+    pictures = load_pictures(folder, entries, IMAGE_SIZE)
+    test = hold_out(entries, pictures)
+    unreduced = embed_pictures(pictures)
+    reduced, kept = reduce_width(unreduced, ~test)
+    images = {"unreduced": unreduced, "saved": reduced.astype(np.float16)}
+    print(f"{len(entries)} pictures, {test.sum()} held out; they keep {kept:.1%}")
+    of_emoji = {
         "characters": np.array(characters),
         "categories": np.array([entry["category"] for entry in entries]),
         "subcategories": np.array([entry["subcategory"] for entry in entries]),
-        "test": hold_out(entries, pictures),
-        "texts": np.array([text for group in texts for text in group]),
-        "groups": np.repeat(np.arange(len(texts)), [len(group) for group in texts]),
+        "test": test,
+        "images": images["saved"],
     }
-    groups, test = arrays["groups"], arrays["test"]
-    raw = {
-        "images": embed_pictures(pictures),
-        "text_embeddings": embed_texts(arrays["texts"].tolist()),
-    }
-    reduced = {
-        "images": reduce_width(raw["images"], ~test).astype(np.float16),
-        "text_embeddings": reduce_width(raw["text_embeddings"], ~test[groups]).astype(
-            np.float16
-        ),
-    }
-    print(f"{len(characters)} emoji, {len(groups)} texts, {test.sum()} emoji held out")
-    for name, views in (("unreduced", raw), ("as saved", reduced)):
-        print(name, linear_recall(*views.values(), groups, test))
-    np.savez_compressed(args.out, **arrays, **reduced)
-    print(f"{args.out}: {args.out.stat().st_size / 1e6:.2f} MB")
-    if args.raw:
-        np.savez_compressed(args.raw, **arrays, **raw)
+    for language in MAX_TEXTS:
+        arrays = arrays_of(language, annotations[language], images, test)
+        if language == "en":
+            arrays |= of_emoji
+        name = "emoji.npz" if language == "en" else f"emoji_{language}.npz"
+        save(args.out / name, partial(np.savez_compressed, **arrays))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import numpy as np
 from scipy import sparse
 
 from skxsae._cli._data import take
+from skxsae._concepts import strongest_rows
 
 _N_CONCEPTS = 10
 _N_EXAMPLES = 5
@@ -64,13 +65,9 @@ def _strongest(sae, latents, view, rows, labels, owners):
     """
     codes = sparse.csc_array(sae.transform(take(view, rows)))[:, latents]
     examples = []
-    for start, stop in zip(codes.indptr, codes.indptr[1:], strict=False):
-        order = np.lexsort((codes.indices[start:stop], -codes.data[start:stop]))
-        strongest = rows[codes.indices[start:stop][order]]
-        _, first = np.unique(owners[strongest], return_index=True)
+    for strongest, _ in strongest_rows(codes, owners[rows], len(rows)):
         names = [
-            int(row) if labels is None else str(labels[row])
-            for row in strongest[np.sort(first)]
+            int(row) if labels is None else str(labels[row]) for row in rows[strongest]
         ]
         examples.append(list(dict.fromkeys(names))[:_N_EXAMPLES])
     return examples

@@ -1,7 +1,7 @@
 """Paired data: generated with known truth, and read from disk."""
 
 from skxsae.datasets._arrays import load_array
-from skxsae.datasets._emoji import load_emoji
+from skxsae.datasets._emoji import load_emoji, load_emoji_names, load_emoji_pictures
 from skxsae.datasets._paired_arrays import load_paired_arrays
 from skxsae.datasets._synthetic import PAIRED_FEATURES_PRESETS, make_paired_features
 
@@ -9,6 +9,8 @@ __all__ = [
     "PAIRED_FEATURES_PRESETS",
     "load_array",
     "load_emoji",
+    "load_emoji_names",
+    "load_emoji_pictures",
     "load_paired_arrays",
     "make_paired_features",
 ]

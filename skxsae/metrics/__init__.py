@@ -17,6 +17,7 @@ from skxsae.metrics._ground_truth import (
     latent_alignment_error,
     reconstruction_error,
 )
+from skxsae.metrics._modality import energy, modality_score
 from skxsae.metrics._recall import QueryRanks, RetrievalRanks
 from skxsae.metrics._reconstruction import (
     explained_variance_ratio,
@@ -29,6 +30,7 @@ from skxsae.metrics._scorers import make_feature_recovery_scorer, make_recall_sc
 __all__ = [
     "QueryRanks",
     "RetrievalRanks",
+    "energy",
     "explained_variance_ratio",
     "feature_alignment_error",
     "feature_collapse_rate",
@@ -44,6 +46,7 @@ __all__ = [
     "mean_correlation_coefficient",
     "mean_maximum_inner_product",
     "mean_squared_reconstruction_error",
+    "modality_score",
     "recall_at_k_score",
     "reconstruction_error",
     "recovered_feature_share",

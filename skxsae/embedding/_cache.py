@@ -1,0 +1,129 @@
+"""A cache of embeddings on disk, in one SQLite file that processes may share."""
+
+import hashlib
+import sqlite3
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import numpy as np
+
+FILE_NAME = "embeddings.sqlite3"
+_APPLICATION_ID = 0x736B7873  # "skxs", in the header of the file
+_MAX_VARIABLES = 500  # of one SQL statement; old builds of SQLite stop at 999
+_TIMEOUT = 60  # seconds to wait while another process writes
+
+
+@contextmanager
+def open_cache(folder, fingerprint, n_features):
+    """Cache of one model in a folder, or one that holds nothing if there is none.
+
+    `fingerprint` is a function, so that weights are not hashed in vain.
+    """
+    if folder is None:
+        yield _NoCache()
+        return
+    path = Path(folder) / FILE_NAME
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _named_errors(path):
+        connection = sqlite3.connect(path, timeout=_TIMEOUT, isolation_level=None)
+    with closing(connection):
+        with _named_errors(path):
+            _prepare(connection, path)
+        yield _Cache(connection, path, fingerprint(), n_features)
+
+
+class _NoCache:
+    """What stands in for a cache where none was asked for."""
+
+    def get(self, digests):
+        return {}
+
+    def put(self, digests, vectors):
+        pass
+
+
+class _Cache:
+    """Vectors of one model by the digest of the content they were made from."""
+
+    def __init__(self, connection, path, fingerprint, n_features):
+        self.connection, self.path = connection, path
+        self.fingerprint, self.n_features = fingerprint, n_features
+
+    def get(self, digests):
+        """Vectors by digest, of those that are there."""
+        digest_of = {self._key(digest): digest for digest in digests}
+        keys = list(digest_of)
+        found: dict[bytes, np.ndarray] = {}
+        with _named_errors(self.path):
+            for start in range(0, len(keys), _MAX_VARIABLES):
+                some = keys[start : start + _MAX_VARIABLES]
+                marks = ", ".join("?" * len(some))
+                rows = self.connection.execute(
+                    f"SELECT key, vector FROM embeddings WHERE key IN ({marks})", some
+                )
+                found.update((digest_of[key], self._read(blob)) for key, blob in rows)
+        return found
+
+    def put(self, digests, vectors):
+        """Add vectors, all of them or none."""
+        rows = [
+            (self._key(digest), vector.astype("<f4").tobytes())
+            for digest, vector in zip(digests, vectors, strict=True)
+        ]
+        with _named_errors(self.path), _transaction(self.connection):
+            self.connection.executemany(
+                "INSERT OR IGNORE INTO embeddings VALUES (?, ?)", rows
+            )
+
+    def _key(self, digest):
+        """One digest of the model and the content: a short key in a short index."""
+        return hashlib.sha256(self.fingerprint + digest).digest()
+
+    def _read(self, blob):
+        """Vector of a row, whose length tells whether it is whole."""
+        if not isinstance(blob, bytes) or len(blob) != 4 * self.n_features:
+            raise sqlite3.DatabaseError("a row does not hold an embedding")
+        return np.frombuffer(blob, dtype="<f4")
+
+
+def _prepare(connection, path):
+    """Make the table in a new file; refuse a database of something else."""
+    with _transaction(connection):
+        (found,) = connection.execute("PRAGMA application_id").fetchone()
+        if found == _APPLICATION_ID:
+            return
+        if connection.execute("SELECT 1 FROM sqlite_master").fetchone():
+            raise ValueError(
+                f"{path} is a database of another program, not a cache of embeddings: "
+                "choose another cache_dir."
+            )
+        connection.execute(
+            "CREATE TABLE embeddings (key BLOB PRIMARY KEY, vector BLOB NOT NULL)"
+        )
+        connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+
+
+@contextmanager
+def _transaction(connection):
+    """Write all or nothing, one process at a time."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.rollback()
+        raise
+
+
+@contextmanager
+def _named_errors(path):
+    """Name the file in the errors of SQLite, and say what to do."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise OSError(f"The cache {path} cannot be used: {error}.") from error
+    except sqlite3.DatabaseError as error:
+        raise ValueError(
+            f"{path} is no cache of embeddings, or a damaged one ({error}): delete it, "
+            "or choose another cache_dir."
+        ) from error

@@ -1,0 +1,330 @@
+"""A page to explore the concepts of a fitted estimator."""
+
+import logging
+import warnings
+from numbers import Integral
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+from sklearn.utils import check_consistent_length
+from sklearn.utils._param_validation import Interval, StrOptions, validate_params
+
+from skxsae._concepts import concept_views, names_by_concept, strongest_rows
+from skxsae._validation import distinct_rows
+from skxsae.inspection._concept_table import (
+    Codes,
+    bridge_partners,
+    concept_numbers,
+    direction_features,
+    nearest_concepts,
+    place_concepts,
+)
+from skxsae.inspection._explorer_page import Items, shortened, to_columns, write_page
+from skxsae.inspection._naming import N_NAMES, check_texts, terms_of_concepts
+
+logger = logging.getLogger("skxsae")
+
+_N_NEIGHBOURS = 6
+_N_QUERIES = 2000
+_MAX_CHARACTERS = 300
+
+
+@validate_params(
+    {
+        "path": [str, Path],
+        "layout": [StrOptions({"tsne", "pca"}), "array-like"],
+        "n_top": [Interval(Integral, 1, None, closed="left")],
+        "max_concepts": [Interval(Integral, 1, None, closed="left")],
+        "thumbnail_size": [Interval(Integral, 8, 1024, closed="both")],
+        "view_names": [list, tuple],
+        "random_state": ["random_state"],
+    },
+    prefer_skip_nested_validation=True,
+)
+def explore(
+    estimator,
+    X,
+    y=None,
+    *,
+    images=None,
+    texts=None,
+    x_texts=None,
+    names=None,
+    queries=None,
+    view_names=("image", "text"),
+    path="concepts.html",
+    layout="tsne",
+    n_top=8,
+    max_concepts=10_000,
+    thumbnail_size=96,
+    random_state=0,
+):
+    """Write a page on which the concepts of a fitted estimator can be explored.
+
+    One file, which needs no network: a map of the concepts, coloured by the share of
+    either view; a list to search; and for each concept its name, the pictures and texts
+    it is most active on, how surely its latents were matched, how far apart its two
+    directions are, and its neighbours. Texts of a given list show which concepts are
+    active in them.
+
+    Parameters
+    ----------
+    estimator : PostHocAlignedSAE, PairedSAE or TopKSAE
+        Fitted estimator.
+
+    X : array-like of shape (n_samples, n_features)
+        Samples of the first view.
+
+    y : array-like of shape (n_samples, n_features_y), default=None
+        Their partners. None for a :class:`TopKSAE`, which has one view.
+
+    images : sequence of str, Path, PIL image or ndarray, default=None
+        The picture of each row of `X`. Those that cannot be read are named in a
+        warning, and their place is left empty.
+
+    texts : array-like of shape (n_samples,) of str, default=None
+        The text of each row of `y`; of `X`, if there is no `y`.
+
+    x_texts : array-like of shape (n_samples,) of str, default=None
+        The text of each row of `X`, where it is not a picture: in two languages, say.
+
+    names : Series, DataFrame or array-like of shape (n_concepts,), default=None
+        Names of the concepts, see :func:`name_latents`. None means the terms of
+        `texts`, or else of `x_texts`, that they go with.
+
+    queries : tuple of (texts, embeddings) or None, default=None
+        Texts that can be looked up, and their embeddings in the view of `texts`. None
+        means 2,000 of `texts`, or all if they are fewer.
+
+    view_names : tuple of str, default=("image", "text")
+        What a sample of the first and of the second view is called.
+
+    path : str or Path, default="concepts.html"
+        File to write; one that exists is replaced.
+
+    layout : {"tsne", "pca"} or array-like of shape (n_concepts, 2), default="tsne"
+        How concepts are placed: by t-SNE of their directions in both views, which for
+        10,000 takes about a minute, by two principal components, or as given.
+
+    n_top : int, default=8
+        Number of samples of each view that are shown for a concept.
+
+    max_concepts : int, default=10_000
+        Number of concepts that are shown. Of more, those with the largest energy stay.
+
+    thumbnail_size : int, default=96
+        Longer side of the pictures, in pixels.
+
+    random_state : int, RandomState instance or None, default=0
+        Seed of t-SNE.
+
+    Returns
+    -------
+    path : Path
+        The file.
+
+    Raises
+    ------
+    ImportError
+        If plotly, or Pillow for `images`, is not installed.
+
+    ValueError
+        If lengths or widths do not fit, or no concept is active on the samples.
+
+    Warns
+    -----
+    UserWarning
+        If pictures cannot be read, or there are more concepts than are shown.
+
+    See Also
+    --------
+    name_latents : Names for concepts.
+    skxsae.interventions.steer : Add a concept to embeddings.
+
+    Notes
+    -----
+    A concept is of one view alone where the other has less than 5 % of its energy. Its
+    bridge partners are the concepts of the other view that are active with it under
+    another number, by the mean product of the two activations times the cosine of the
+    two directions; without the cosine if the views differ in width.
+
+    The page has only what it shows, which is listed in the user guide with its size.
+
+    Examples
+    --------
+    >>> from skxsae import TopKSAE
+    >>> from skxsae.datasets import load_emoji
+    >>> from skxsae.inspection import explore
+    >>> data = load_emoji(subset="test")
+    >>> sae = TopKSAE(n_latents=64, k=8, max_iter=20, random_state=0).fit(data.y)
+    >>> page = explore(sae, data.y, texts=data.texts,
+    ...                path=getfixture("tmp_path") / "concepts.html")
+    >>> page.stat().st_size > 1e6
+    True
+    """
+    views = concept_views(estimator)
+    data = _check_data(views, X, y)
+    texts, x_texts = (
+        None if given is None else check_texts(given, name)
+        for given, name in ((texts, "texts"), (x_texts, "x_texts"))
+    )
+    _check_lengths(X, images=images, texts=texts, x_texts=x_texts)
+    codes = Codes.of(views, data)
+    last = list(data)[-1]
+    queries = _queries(queries, texts, codes.codes[last], views[last])
+    table = concept_numbers(codes).join(_matching(estimator))
+    if names is None:
+        names = _terms_of(codes, texts, x_texts)
+    named = names_by_concept(names, len(table))
+    table = table.join(named.filter(["name", "confidence", "also"]))
+    n_active = int((table["energy"] > 0).sum())
+    n_concepts = int(np.any([view.present for view in views.values()], axis=0).sum())
+    shown = _strongest(table["energy"].to_numpy(), max_concepts)
+    table, codes = table.iloc[shown], codes.of_concepts(shown)
+    features = direction_features(codes)
+    items = Items(images, texts, x_texts, thumbnail_size, _MAX_CHARACTERS)
+    top = {name: _top_items(name, codes, data, items, n_top) for name in data}
+    page = {
+        "views": _named_views(data, view_names),
+        "concepts": {"number": shown.tolist(), **to_columns(table)},
+        "places": _places(layout, features, shown, random_state),
+        "top": top,
+        "items": items.to_dict(),
+        "nearest": nearest_concepts(features, _N_NEIGHBOURS),
+        "bridges": bridge_partners(codes, _N_NEIGHBOURS) if len(data) == 2 else None,
+        "one_space": codes.share_a_space,
+        "queries": queries and _active_concepts(queries[0], queries[1][:, shown]),
+        "n_samples": codes.codes["x"].shape[0],
+        "n_silent": n_concepts - n_active,
+        "n_left_out": n_active - len(shown),
+    }
+    path = write_page(Path(path), page)
+    items.warn()
+    n_bytes = path.stat().st_size
+    logger.info("%s: %d concepts, %.1f MB", path, len(shown), n_bytes / 1e6)
+    return path
+
+
+def _check_data(views, X, y):
+    """Samples by view."""
+    if (y is not None) != ("y" in views):
+        raise ValueError(
+            f"y is {'given' if y is not None else 'None'}, but the estimator has "
+            f"{len(views)} view{'s' * (len(views) > 1)}."
+        )
+    if y is None:
+        return {"x": X}
+    check_consistent_length(X, y)
+    return {"x": X, "y": y}
+
+
+def _check_lengths(X, **others):
+    """Refuse what does not have an entry for each row."""
+    for name, values in others.items():
+        if values is not None and len(values) != len(X):
+            raise ValueError(
+                f"{name} has {len(values)} entries, but there are {len(X)} rows: "
+                "repeat an image that has several texts."
+            )
+
+
+def _named_views(data, view_names):
+    """What each view is called."""
+    if len(view_names) < len(data) or len(set(view_names)) < len(view_names):
+        raise ValueError(f"view_names={view_names!r} must be {len(data)} other names.")
+    return {
+        view: str(name)
+        for view, name in zip(data, view_names[-len(data) :], strict=True)
+    }
+
+
+def _matching(estimator):
+    """What the estimator tells of its matches, by concept."""
+    if not hasattr(estimator, "matches_"):
+        return pd.DataFrame()
+    columns = ["margin", "above_noise"]
+    return estimator.matches_[columns].set_axis(estimator._matched_columns("x"))
+
+
+def _terms_of(codes, texts, x_texts):
+    """Names by the terms of the texts, those of the last view first."""
+    names = pd.DataFrame()
+    for view in reversed(codes.codes):
+        captions = x_texts if view == "x" and x_texts is not None else texts
+        if captions is None:
+            continue
+        try:
+            found = terms_of_concepts(codes.codes[view], captions, None, N_NAMES)
+        except ValueError:  # no term is in two texts
+            continue
+        names = names.combine_first(found[found["name"].notna()])
+    return names if len(names) else None
+
+
+def _strongest(energies, n):
+    """The concepts that are active, of more than `n` those of the largest energy."""
+    active = np.flatnonzero(energies > 0)
+    if not len(active):
+        raise ValueError("No concept is active on these samples.")
+    if len(active) > n:
+        warnings.warn(
+            f"{len(active)} concepts are active, and the page shows the {n} with the "
+            "largest energy: raise max_concepts to see more.",
+            stacklevel=3,
+        )
+        active = np.sort(active[np.argsort(-energies[active], kind="stable")[:n]])
+    return active
+
+
+def _top_items(view, codes, data, items, n):
+    """For each concept the items where it is most active, and how much."""
+    by_concept = sparse.csc_array(codes.codes[view])
+    _, owners = distinct_rows(data[view], np.zeros(len(data[view])))
+    add = items.with_picture if view == "x" else items.number
+    return [
+        [[add(row), float(f"{value:.3g}")] for row, value in zip(*top, strict=True)]
+        for top in strongest_rows(by_concept, owners, n)
+    ]
+
+
+def _places(layout, features, shown, random_state):
+    """Coordinates of the concepts that are shown, as a list for either axis."""
+    if isinstance(layout, str):
+        places = place_concepts(features, layout, random_state)
+    else:
+        places = np.asarray(layout, dtype=np.float64)
+        if places.ndim != 2 or places.shape[1] != 2 or len(places) <= shown.max():
+            raise ValueError(
+                f"layout has shape {places.shape}, but a place is needed for each "
+                f"concept up to {shown.max()}: shape (n_concepts, 2)."
+            )
+        places = places[shown]
+    return np.round(places.T.astype(float), 3).tolist()
+
+
+def _queries(queries, texts, codes, view):
+    """Texts to look up, and their codes in a view of the concepts."""
+    if queries is not None:
+        query_texts, embeddings = queries
+        check_consistent_length(query_texts, embeddings)
+        return check_texts(query_texts, "queries"), view.codes(embeddings)
+    if texts is None:
+        return None
+    _, first = np.unique(texts.astype(str), return_index=True)
+    first.sort()
+    evenly = np.linspace(0, len(first) - 1, min(len(first), _N_QUERIES))
+    chosen = first[evenly.astype(int)]
+    return texts[chosen], codes[chosen]
+
+
+def _active_concepts(texts, codes):
+    """For each text the concepts that are active in it, the strongest first."""
+    found = []
+    for start, stop in zip(codes.indptr, codes.indptr[1:], strict=False):
+        concepts, values = codes.indices[start:stop], codes.data[start:stop]
+        order = np.argsort(-values, kind="stable")
+        found.append([[int(concepts[i]), float(f"{values[i]:.3g}")] for i in order])
+    shortened_texts = [shortened(text, _MAX_CHARACTERS) for text in texts]
+    return {"text": shortened_texts, "concepts": found}

@@ -1,0 +1,5 @@
+"""What is done to embeddings by way of concepts."""
+
+from skxsae.interventions._steering import steer
+
+__all__ = ["steer"]

@@ -1,0 +1,140 @@
+"""Search over codes, judged by dense cosines."""
+
+import hypothesis.extra.numpy as hnp
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose
+from scipy import sparse
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.neighbors import NearestNeighbors
+
+from skxsae.inspection import name_latents
+from skxsae.search import ConceptIndex
+
+CODES = hnp.arrays(
+    np.float64,
+    st.tuples(st.integers(1, 9), st.just(5)),
+    elements=st.sampled_from([0.0, 0.0, 0.5, 1.0, 3.0]),
+)
+
+
+def cosines(queries, items):
+    """All cosines, 0 for a row of zeros."""
+    lengths = [np.linalg.norm(rows, axis=1, keepdims=True) for rows in (queries, items)]
+    rows = [
+        np.divide(rows, length, out=np.zeros_like(rows), where=length > 0)
+        for rows, length in zip((queries, items), lengths, strict=True)
+    ]
+    return rows[0] @ rows[1].T
+
+
+@settings(deadline=None)
+@given(queries=CODES, items=CODES, n_results=st.integers(1, 12))
+def test_hits_are_those_of_all_cosines(queries, items, n_results):
+    hits = ConceptIndex(n_results).fit(items).search(sparse.csr_array(queries))
+    for query, scores in enumerate(cosines(queries, items)):
+        found = hits[hits["query"] == query]
+        # what has the very same cosine may be rounded apart
+        expected = np.sort(scores[scores > 0])[::-1][:n_results]
+        assert_allclose(found["similarity"], expected, rtol=1e-12)
+        assert_allclose(scores[found["item"]], expected, rtol=1e-12)
+        assert found["rank"].tolist() == list(range(len(expected)))
+        assert not found["item"].duplicated().any()
+
+
+def test_it_agrees_with_nearest_neighbours(planted):
+    Z_x, Z_y = planted.model.transform(planted.X, planted.y)
+    hits = ConceptIndex(5).fit(Z_x).search(Z_y[:50])
+    neighbours = NearestNeighbors(n_neighbors=5, metric="cosine").fit(Z_x)
+    distances, _ = neighbours.kneighbors(Z_y[:50])
+    assert_allclose(hits["similarity"], 1 - distances.ravel(), atol=1e-6)
+
+
+def test_reasons_sum_to_the_similarity(planted):
+    Z_x, Z_y = planted.model.transform(planted.X, planted.y)
+    names = name_latents(planted.model, planted.y, planted.texts)
+    index = ConceptIndex(3, n_reasons=2).fit(Z_x, names=names)
+    hit = index.search(Z_y[:20]).iloc[7]
+    why = index.explain(Z_y[[hit["query"]]], hit["item"])
+    assert why["contribution"].sum() == pytest.approx(hit["similarity"], rel=1e-6)
+    assert why["contribution"].is_monotonic_decreasing
+    told = [
+        f"{row.name_} {row.contribution:.2f}"
+        for row in why.rename(columns={"name": "name_"}).head(2).itertuples()
+    ]
+    assert hit["because"] == ", ".join(told)
+
+
+def test_a_query_may_be_the_concepts_themselves(planted):
+    Z = planted.model.transform(planted.X)
+    concept = int(planted.model.matches_["x_latent"].iloc[3])
+    query = np.zeros((1, Z.shape[1]))
+    query[0, concept] = 1
+    hits = ConceptIndex(20).fit(Z).search(query)
+    assert (Z[hits["item"]][:, [concept]].toarray() > 0).all()
+
+
+def test_ties_are_in_the_order_of_the_items():
+    index = ConceptIndex(2).fit([[1.0, 0.0], [0.0, 1.0], [2.0, 0.0], [3.0, 0.0]])
+    assert index.search([[1.0, 0.0]])["item"].tolist() == [0, 2]
+    assert index.search([[1.0, 0.0]], n_results=9)["item"].tolist() == [0, 2, 3]
+
+
+def test_queries_and_items_without_concepts_have_no_hits():
+    index = ConceptIndex().fit(sparse.csr_array((4, 3)))
+    hits = index.search(np.ones((2, 3)))
+    assert len(hits) == 0
+    assert hits.columns.tolist() == ["query", "rank", "item", "similarity", "because"]
+    hits = ConceptIndex().fit(np.eye(3)).search(sparse.csr_array((2, 3)))
+    assert len(hits) == 0
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        pd.DataFrame({"name": ["cat", None, "dog"]}),
+        pd.Series({2: "dog", 0: "cat", 99: "unknown"}),
+        ["cat", None, "dog"],
+    ],
+)
+def test_names_by_number_or_in_order(names):
+    index = ConceptIndex().fit(np.eye(3), names=names)
+    assert index.names_.tolist() == ["cat", "1", "dog"]
+
+
+def test_concepts_of_one_name_are_told_apart():
+    names = pd.Series({0: "cat", 1: "dog", 3: "cat"})
+    index = ConceptIndex().fit(np.eye(4), names=names)
+    assert index.names_.tolist() == ["cat #0", "dog", "2", "cat #3"]
+
+
+def test_it_is_an_estimator(planted):
+    index = ConceptIndex(3, n_reasons=1)
+    assert clone(index).get_params() == {"n_results": 3, "n_reasons": 1}
+    with pytest.raises(NotFittedError):
+        index.search(np.eye(3))
+    frame = pd.DataFrame(np.eye(3), columns=["a", "b", "c"])
+    assert index.fit(frame).feature_names_in_.tolist() == ["a", "b", "c"]
+    assert index.search(frame.iloc[:1])["because"].tolist() == ["0 1.00"]
+
+
+def test_bad_input():
+    index = ConceptIndex().fit(np.eye(3))
+    with pytest.raises(ValueError, match="expecting 3 features"):
+        index.search(np.eye(4))
+    with pytest.raises(ValueError, match="X must hold one query, got 3"):
+        index.explain(np.eye(3), 0)
+    with pytest.raises(ValueError, match="item=3 must be from 0 to 2"):
+        index.explain(np.eye(3)[:1], 3)
+    with pytest.raises(ValueError, match="names has 2 entries, but there are 3"):
+        ConceptIndex().fit(np.eye(3), names=["a", "b"])
+    with pytest.raises(ValueError, match="no column 'name'"):
+        ConceptIndex().fit(np.eye(3), names=pd.DataFrame({"label": ["a"]}))
+    with pytest.raises(ValueError, match="'n_results' parameter of ConceptIndex"):
+        ConceptIndex(0).fit(np.eye(3))
+    with pytest.raises(ValueError, match="n_results=0 must be at least 1"):
+        index.search(np.eye(3), n_results=0)
