@@ -20,7 +20,7 @@ def main(wheel):
         check_license(BytesParser().parsebytes(archive.read(*metadata)))
     expected = {
         path.as_posix()
-        for pattern in ("*.py", "datasets/data/*")
+        for pattern in ("*.py", "datasets/data/*", "inspection/page/*")
         for path in Path("skxsae").rglob(pattern)
         if path.is_file()
     }

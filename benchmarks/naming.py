@@ -1,14 +1,16 @@
 """How often the names of concepts are right, against labels of held-out images.
 
 A dictionary of images and one of texts are trained and matched; concepts are named in
-each of the ways of `skxsae.inspection.name_latents`. A name stands for a label: a class,
-or the group of emoji that most training emoji with this term belong to. It is right if
-the latent of the *images* is on average most active on held-out images of this label.
+each of the ways of `skxsae.inspection.name_latents`. A name stands for a label: a
+class, or the group of emoji that most training emoji with this term belong to. It is
+right if the latent of the *images* is on average most active on held-out images of this
+label.
 `shuffled` gives the names of "terms" to other concepts, which is chance.
 
 Without arrays, the data are the emoji that come with the package: labels are their 98
-subcategories, and pictures are held out. With arrays, rows of images are class by class,
-equally many each, and a class has one text to train on and one in the vocabulary.
+subcategories, and pictures are held out. With arrays, rows of images are class by
+class, equally many each, and a class has one text to train on and one in the
+vocabulary.
 """
 
 import functools

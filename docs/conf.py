@@ -3,6 +3,7 @@
 import inspect
 import os
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -84,7 +85,15 @@ def escape_trailing_underscores(app, what, name, obj, options, lines):
             lines[i] = re.sub(r"(?<=\w)_(?=[,)])", r"\_", line)
 
 
+def copy_explorer(app, exception):
+    """Put the page that an example of the gallery wrote beside the other pages."""
+    page = Path(__file__).parent / "examples" / "emoji_concepts.html"
+    if exception is None and app.builder.format == "html":
+        shutil.copy(page, app.outdir)
+
+
 def setup(app):
     """Leave inherited methods out of the pages of classes, and mend types."""
+    app.connect("build-finished", copy_explorer)
     app.connect("autodoc-skip-member", written_elsewhere)
     app.connect("autodoc-process-docstring", escape_trailing_underscores, priority=400)

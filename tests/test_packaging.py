@@ -63,7 +63,16 @@ PUBLIC_MODULES = [
     "skxsae",
     *(
         f"skxsae.{name}"
-        for name in ("datasets", "inspection", "metrics", "model_selection", "theory")
+        for name in (
+            "datasets",
+            "embedding",
+            "inspection",
+            "interventions",
+            "metrics",
+            "model_selection",
+            "search",
+            "theory",
+        )
     ),
 ]
 

@@ -68,8 +68,8 @@ print(f"{sae.n_aligned_} concepts, {sae.matches_['above_noise'].sum()} matched s
 # %%
 # Names
 # -----
-# A concept is named by the word, or pair of words, whose presence in the caption has the
-# largest correlation with the activation of its text latent. The confidence is this
+# A concept is named by the word, or pair of words, whose presence in the caption has
+# the largest correlation with the activation of its text latent. The confidence is this
 # correlation, shrunk a little for rare words.
 
 from skxsae.inspection import name_latents

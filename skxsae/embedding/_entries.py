@@ -133,7 +133,7 @@ class Results:
         source = self._source[self._item_of_row]
         rows = np.flatnonzero(np.isin(source, list(self._errors)))
         named = [
-            f"row {row}, {_name(self._entries[row])} ({self._errors[source[row]]})"
+            f"row {row}, {name_of(self._entries[row])} ({self._errors[source[row]]})"
             for row in rows[:_N_NAMED]
         ]
         if len(rows) > _N_NAMED:
@@ -142,7 +142,7 @@ class Results:
         return f"{entries} of X cannot be read: {'; '.join(named)}"
 
 
-def _name(entry):
+def name_of(entry):
     """What to call an entry in a message."""
     if isinstance(entry, str | os.PathLike):
         name = repr(os.fspath(entry))

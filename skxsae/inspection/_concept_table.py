@@ -88,7 +88,7 @@ def bridge_partners(codes, n):
     """
     x, y = (sparse.csr_array(codes.codes[name].astype(np.float64)) for name in "xy")
     directions = [normalize(codes.directions[name]) for name in "xy"]
-    found = [[] for _ in range(x.shape[1])]
+    found: list[list] = [[] for _ in range(x.shape[1])]
     for first in (True, False):
         own, other = (x, y) if first else (y, x)
         own_rows, other_rows = directions if first else directions[::-1]

@@ -9,7 +9,7 @@ from importlib import resources
 import numpy as np
 import pandas as pd
 
-from skxsae.embedding._entries import Unreadable
+from skxsae.embedding._entries import Unreadable, name_of
 from skxsae.embedding._images import decode_image, read_image
 
 _FOLDER = resources.files("skxsae.inspection") / "page"
@@ -68,12 +68,13 @@ class Items:
         """Name the pictures that could not be read, if there are any."""
         if not self.unreadable:
             return
-        named = [f"row {row}: {error}" for row, error in list(self.unreadable.items())][
-            :_N_NAMED
+        named = [
+            f"row {row}, {name_of(self.images[row])} ({error})"
+            for row, error in list(self.unreadable.items())[:_N_NAMED]
         ]
         more = len(self.unreadable) - len(named)
         warnings.warn(
-            f"{len(self.unreadable)} pictures cannot be read and are left empty: "
+            f"{len(self.unreadable)} of the pictures cannot be read: "
             f"{'; '.join(named)}{f' and {more} more' if more else ''}",
             stacklevel=3,
         )

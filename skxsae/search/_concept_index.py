@@ -55,11 +55,12 @@ class ConceptIndex(BaseEstimator):
     --------
     Words look for pictures of emoji:
 
-    >>> from skxsae import PostHocAlignedSAE
+    >>> from skxsae import CoactivationMatcher, PostHocAlignedSAE
     >>> from skxsae.datasets import load_emoji
     >>> from skxsae.search import ConceptIndex
     >>> data = load_emoji(subset="train")
-    >>> sae = PostHocAlignedSAE(n_latents=128, k=8, max_iter=20, random_state=0)
+    >>> sae = PostHocAlignedSAE(n_latents=128, k=8, max_iter=20, random_state=0,
+    ...     matcher=CoactivationMatcher(n_null=0))
     >>> sae = sae.fit(data.X, data.y, groups=data.groups)
     >>> pictures = data.X[data.texts == data.names]
     >>> index = ConceptIndex().fit(sae.transform(pictures))

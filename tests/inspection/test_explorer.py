@@ -180,7 +180,9 @@ def test_pictures_that_cannot_be_read_are_named(planted, write, tmp_path):
         np.argmax(planted.model.x_sae_.transform(planted.X).max(axis=1).toarray())
     )
     paths[row] = broken
-    with pytest.warns(UserWarning, match=rf"1 picture.* row {row}: .*broken\.png"):
+    with pytest.warns(
+        UserWarning, match=rf"1 of the pictures.* row {row}, .*broken\.png"
+    ):
         page = write(images=paths)
     items = page["items"]
     assert items["picture"][items["row"].index(row)] is None
