@@ -178,22 +178,34 @@ def judge(names, activations, data, kept):
     np.add.at(totals, data.labels, columns.astype(np.float64))
     counts = np.bincount(data.labels, minlength=n_labels)
     means = totals / np.maximum(counts, 1)[:, None]
-    labels = names["name"].map(data.label_of).to_numpy()
+    labels = names["name"].map(data.label_of).to_numpy(dtype=int)
     known = labels < n_labels
     named = np.where(
         known, means[np.minimum(labels, n_labels - 1), range(len(labels))], 0
     )
     rank = (means > named).sum(axis=0)
-    rank[named == 0] = n_labels
+    rank[named == 0] = max(n_labels, N_BEST)
     confidence = names["confidence"].to_numpy()
     surest = np.argsort(-confidence, kind="stable")[: max(1, len(names) // 4)]
     return {
         "n": len(names),
-        "right": 100 * float(np.mean(rank == 0)),
-        f"among_{N_BEST}": 100 * float(np.mean(rank < N_BEST)),
-        "right_of_surest_quarter": 100 * float(np.mean(rank[surest] == 0)),
-        "rank_correlation": float(stats.spearmanr(confidence, -rank)[0]),
+        "right": per_cent(rank == 0),
+        f"among_{N_BEST}": per_cent(rank < N_BEST),
+        "right_of_surest_quarter": per_cent(rank[surest] == 0),
+        "rank_correlation": rank_correlation(confidence, -rank),
     }
+
+
+def per_cent(mask):
+    """Share of true entries in per cent, NaN of none."""
+    return 100 * float(np.mean(mask)) if len(mask) else float("nan")
+
+
+def rank_correlation(x, y):
+    """Spearman's correlation, NaN where one does not vary."""
+    if len(x) == 0 or min(np.ptp(x), np.ptp(y)) == 0:
+        return float("nan")
+    return float(stats.spearmanr(x, y)[0])
 
 
 def measure(fits):
