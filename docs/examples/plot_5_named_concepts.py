@@ -87,8 +87,8 @@ import re
 from sklearn.metrics import roc_auc_score
 
 Z_x, Z_y = sae.transform(X, y)
-sure = sae.matches_.query("above_noise").set_index("x_latent").join(names, lsuffix="_")
-sure = sure.sort_values("confidence", ascending=False)
+matched = sae.matches_.query("above_noise")["x_latent"]
+sure = names.loc[matched].sort_values("confidence", ascending=False)
 held_out = first[data.test[first]]
 every_text = np.array([" ".join(data.texts[groups == groups[i]]) for i in held_out])
 for concept, name in sure["name"].head(8).items():
