@@ -46,20 +46,14 @@ def concept_views(estimator):
     column of both views: there a match is one concept, under the number of its latent
     of x, and the number of its latent of y is left empty.
     """
-    check_is_fitted(estimator)
     if isinstance(estimator, TopKSAE):
+        check_is_fitted(estimator)
         latents = np.arange(estimator.n_latents_)
         absent = ~estimator.components_.any(axis=1)
         return {"x": ConceptView(estimator, np.where(absent, -1, latents))}
-    if not (hasattr(estimator, "x_sae_") and hasattr(estimator, "y_sae_")):
-        raise TypeError(
-            "estimator must be a fitted PostHocAlignedSAE, PairedSAE or TopKSAE, got "
-            f"{type(estimator).__name__}. Of a pipeline or a search, pass the step or "
-            "the best_estimator_, and arrays as that one sees them."
-        )
     views = {
         name: concept_views(sae)["x"]
-        for name, sae in (("x", estimator.x_sae_), ("y", estimator.y_sae_))
+        for name, sae in zip("xy", both_autoencoders(estimator), strict=True)
     }
     matches = getattr(estimator, "matches_", None)
     if matches is not None:
@@ -69,6 +63,19 @@ def concept_views(estimator):
         latents[x_columns] = y_columns
         views["y"] = ConceptView(estimator.y_sae_, latents)
     return views
+
+
+def both_autoencoders(estimator):
+    """The fitted autoencoder of each of two views."""
+    check_is_fitted(estimator)
+    if not (hasattr(estimator, "x_sae_") and hasattr(estimator, "y_sae_")):
+        raise TypeError(
+            "estimator must be a fitted PostHocAlignedSAE or PairedSAE, got "
+            f"{type(estimator).__name__}. Of a pipeline or a search, pass the step or "
+            "the best_estimator_, and arrays as that one sees them. Where one view is "
+            "enough, a TopKSAE will do."
+        )
+    return estimator.x_sae_, estimator.y_sae_
 
 
 def concept_view(estimator, view):
@@ -99,6 +106,16 @@ def strongest_rows(codes, owners, n):
     return best
 
 
+def largest_of_rows(block, n):
+    """Columns and values of the `n` largest entries of each row, ties by column."""
+    n = min(n, block.shape[1])
+    columns = np.argpartition(-block, n - 1, axis=1)[:, :n]
+    columns.sort(axis=1)
+    values = np.take_along_axis(block, columns, axis=1)
+    order = np.argsort(-values, axis=1, kind="stable")
+    return tuple(np.take_along_axis(part, order, axis=1) for part in (columns, values))
+
+
 def names_by_concept(names, n_concepts):
     """Table of "name" by number of concept, with all else that `names` tells."""
     if names is None:
@@ -109,11 +126,19 @@ def names_by_concept(names, n_concepts):
                 "names has no column 'name': pass what name_latents returned, a "
                 "Series, or a name for each column."
             )
-        return names
+        return _checked_index(names)
     if not isinstance(names, pd.Series):
         if len(names) != n_concepts:
             raise ValueError(
                 f"names has {len(names)} entries, but there are {n_concepts} concepts."
             )
         names = pd.Series(names, dtype=object)
-    return names.to_frame("name")
+    return _checked_index(names.to_frame("name"))
+
+
+def _checked_index(names):
+    """The same names, unless a concept has two."""
+    if not names.index.is_unique:
+        twice = names.index[names.index.duplicated()][0]
+        raise ValueError(f"names has more than one row for concept {twice}.")
+    return names

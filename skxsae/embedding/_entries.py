@@ -44,34 +44,36 @@ def digest(*parts):
     return total.digest()
 
 
-def check_entries(X, kind):
+def check_entries(X, kind, name="X"):
     """List of the entries of a one-dimensional container, such as of "paths"."""
     if isinstance(X, str | bytes | os.PathLike):
         raise ValueError(
-            f"X is a single {type(X).__name__}, but a list of {kind} is expected: "
-            "[X] for one. The files of a folder are sorted(pathlib.Path(folder).glob("
-            "'*.jpg'))."
+            f"{name} is a single {type(X).__name__}, but a list of {kind} is expected: "
+            f"[{name}] for one. The files of a folder are "
+            "sorted(pathlib.Path(folder).glob('*.jpg'))."
         )
     if not hasattr(X, "__len__") or isinstance(X, dict | set | frozenset):
         raise TypeError(
-            f"X is a {type(X).__name__}, but a list of {kind} is expected, or an "
+            f"{name} is a {type(X).__name__}, but a list of {kind} is expected, or an "
             "array, a Series or a DataFrame of one column."
         )
     n_dimensions = len(getattr(X, "shape", (len(X),)))
     if n_dimensions == 2:
         if X.shape[1] != 1:
             raise ValueError(
-                f"X has {X.shape[1]} columns, but one is expected, of {kind}. "
+                f"{name} has {X.shape[1]} columns, but one is expected, of {kind}. "
                 "ColumnTransformer gives each column its encoder."
             )
         X = _safe_indexing(X, 0, axis=1)
     elif n_dimensions not in (1, 4):
         raise ValueError(
-            f"X has {n_dimensions} dimensions, but a list of {kind} is expected."
+            f"{name} has {n_dimensions} dimensions, but a list of {kind} is expected."
         )
     entries = list(X)
     if not entries:
-        raise ValueError(f"X is empty, but a minimum of one is required, of {kind}.")
+        raise ValueError(
+            f"{name} is empty, but a minimum of one is required, of {kind}."
+        )
     return entries
 
 
@@ -132,17 +134,23 @@ class Results:
         """Rows, names and reasons of the unreadable entries."""
         source = self._source[self._item_of_row]
         rows = np.flatnonzero(np.isin(source, list(self._errors)))
-        named = [
-            f"row {row}, {name_of(self._entries[row])} ({self._errors[source[row]]})"
-            for row in rows[:_N_NAMED]
-        ]
-        if len(rows) > _N_NAMED:
-            named.append(f"and {len(rows) - _N_NAMED} more")
-        entries = "1 entry" if len(rows) == 1 else f"{len(rows)} entries"
-        return f"{entries} of X cannot be read: {'; '.join(named)}"
+        errors = {int(row): self._errors[source[row]] for row in rows}
+        return describe_unreadable("X", self._entries, errors)
 
 
-def name_of(entry):
+def describe_unreadable(name, entries, errors):
+    """Rows, names and reasons of unreadable entries, whose errors are by row."""
+    named = [
+        f"row {row}, {_name(entries[row])} ({error})"
+        for row, error in list(errors.items())[:_N_NAMED]
+    ]
+    if len(errors) > _N_NAMED:
+        named.append(f"and {len(errors) - _N_NAMED} more")
+    count = "1 entry" if len(errors) == 1 else f"{len(errors)} entries"
+    return f"{count} of {name} cannot be read: {'; '.join(named)}"
+
+
+def _name(entry):
     """What to call an entry in a message."""
     if isinstance(entry, str | os.PathLike):
         name = repr(os.fspath(entry))

@@ -1,6 +1,6 @@
 """What the explorer shows of each concept: numbers, strongest samples, neighbours."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -11,6 +11,7 @@ from sklearn.preprocessing import normalize
 from sklearn.utils import gen_batches
 
 from skxsae._coactivation import Marginals
+from skxsae._concepts import largest_of_rows
 from skxsae.metrics import energy, modality_score
 
 _BLOCK_CELLS = 2**22
@@ -25,13 +26,13 @@ class Codes:
     """Codes and directions of the concepts in each view, the second may be missing."""
 
     codes: dict  # view -> (n_samples, n_concepts) CSR
-    directions: dict = field(repr=False)  # view -> (n_concepts, n_features)
+    directions: dict  # view -> (n_concepts, n_features)
 
     @classmethod
-    def of(cls, views, data, device="auto"):
+    def of(cls, views, data):
         """Encode samples of each view."""
         return cls(
-            {name: views[name].codes(X, device) for name, X in data.items()},
+            {name: views[name].codes(X) for name, X in data.items()},
             {name: views[name].directions() for name in data},
         )
 
@@ -99,11 +100,13 @@ def bridge_partners(codes, n):
                 weights *= own_rows[block] @ other_rows.T
             numbers = np.arange(block.start, block.stop)
             weights[numbers - block.start, numbers] = 0  # its own match
-            for concept, row in zip(numbers, weights, strict=True):
+            for concept, partners, values in zip(
+                numbers, *largest_of_rows(weights, n), strict=True
+            ):
                 found[concept] += [
-                    (float(row[partner]), int(partner), first)
-                    for partner in _largest(row, n)
-                    if row[partner] > 0
+                    (float(value), int(partner), first)
+                    for partner, value in zip(partners, values, strict=True)
+                    if value > 0
                 ]
     return [sorted(pairs, reverse=True)[:n] for pairs in found]
 
@@ -111,26 +114,20 @@ def bridge_partners(codes, n):
 def nearest_concepts(features, n):
     """Numbers of the concepts whose features have the largest cosine with each."""
     n = min(n, len(features) - 1)
+    if n == 0:
+        return [[]]
     nearest = []
     for block in _blocks(len(features)):
         cosines = features[block] @ features.T
         numbers = np.arange(block.start, block.stop)
         cosines[numbers - block.start, numbers] = -np.inf
-        nearest += [_largest(row, n).tolist() for row in cosines]
+        nearest += largest_of_rows(cosines, n)[0].tolist()
     return nearest
 
 
 def _blocks(n_concepts):
     """Slices of concepts whose pairs with all others fit in memory."""
     return gen_batches(n_concepts, max(1, _BLOCK_CELLS // n_concepts))
-
-
-def _largest(values, n):
-    """Indices of the `n` largest values, in order, ties by index."""
-    if n < 1:
-        return np.array([], dtype=int)
-    kept = np.flatnonzero(values >= np.partition(values, -n)[-n])
-    return kept[np.lexsort((kept, -values[kept]))][:n]
 
 
 def direction_features(codes):

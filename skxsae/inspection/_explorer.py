@@ -12,7 +12,8 @@ from sklearn.utils import check_consistent_length
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
 from skxsae._concepts import concept_views, names_by_concept, strongest_rows
-from skxsae._validation import distinct_rows
+from skxsae._validation import check_view, distinct_rows
+from skxsae.embedding._entries import check_entries
 from skxsae.inspection._concept_table import (
     Codes,
     bridge_partners,
@@ -21,14 +22,19 @@ from skxsae.inspection._concept_table import (
     nearest_concepts,
     place_concepts,
 )
-from skxsae.inspection._explorer_page import Items, shortened, to_columns, write_page
+from skxsae.inspection._explorer_page import (
+    Items,
+    plotly_program,
+    shortened,
+    to_columns,
+    write_page,
+)
 from skxsae.inspection._naming import N_NAMES, check_texts, terms_of_concepts
 
 logger = logging.getLogger("skxsae")
 
 _N_NEIGHBOURS = 6
 _N_QUERIES = 2000
-_MAX_CHARACTERS = 300
 
 
 @validate_params(
@@ -164,13 +170,19 @@ def explore(
     >>> page.stat().st_size > 1e6
     True
     """
+    plotly = plotly_program()  # before a minute of work, if it is missing
     views = concept_views(estimator)
     data = _check_data(views, X, y)
+    names_of_views = _named_views(data, view_names)
     texts, x_texts = (
         None if given is None else check_texts(given, name)
         for given, name in ((texts, "texts"), (x_texts, "x_texts"))
     )
-    _check_lengths(X, images=images, texts=texts, x_texts=x_texts)
+    if images is not None:
+        images = check_entries(images, "paths, PIL images or arrays", "images")
+    _check_lengths(data["x"], images=images, texts=texts, x_texts=x_texts)
+    if not isinstance(layout, str):
+        layout = _check_layout(layout, len(views["x"].latents))
     codes = Codes.of(views, data)
     last = list(data)[-1]
     queries = _queries(queries, texts, codes.codes[last], views[last])
@@ -184,10 +196,10 @@ def explore(
     shown = _strongest(table["energy"].to_numpy(), max_concepts)
     table, codes = table.iloc[shown], codes.of_concepts(shown)
     features = direction_features(codes)
-    items = Items(images, texts, x_texts, thumbnail_size, _MAX_CHARACTERS)
+    items = Items(images, texts, x_texts, thumbnail_size)
     top = {name: _top_items(name, codes, data, items, n_top) for name in data}
     page = {
-        "views": _named_views(data, view_names),
+        "views": names_of_views,
         "concepts": {"number": shown.tolist(), **to_columns(table)},
         "places": _places(layout, features, shown, random_state),
         "top": top,
@@ -200,7 +212,7 @@ def explore(
         "n_silent": n_concepts - n_active,
         "n_left_out": n_active - len(shown),
     }
-    path = write_page(Path(path), page)
+    path = write_page(Path(path), page, plotly)
     items.warn()
     n_bytes = path.stat().st_size
     logger.info("%s: %d concepts, %.1f MB", path, len(shown), n_bytes / 1e6)
@@ -214,10 +226,12 @@ def _check_data(views, X, y):
             f"y is {'given' if y is not None else 'None'}, but the estimator has "
             f"{len(views)} view{'s' * (len(views) > 1)}."
         )
-    if y is None:
-        return {"x": X}
-    check_consistent_length(X, y)
-    return {"x": X, "y": y}
+    given = {"x": X} if y is None else {"x": X, "y": y}
+    check_consistent_length(*given.values())
+    return {
+        name: check_view(views[name].sae, view, reset=False)
+        for name, view in given.items()
+    }
 
 
 def _check_lengths(X, **others):
@@ -228,6 +242,17 @@ def _check_lengths(X, **others):
                 f"{name} has {len(values)} entries, but there are {len(X)} rows: "
                 "repeat an image that has several texts."
             )
+
+
+def _check_layout(layout, n_concepts):
+    """Places of all concepts as an array."""
+    places = np.asarray(layout, dtype=np.float64)
+    if places.shape != (n_concepts, 2):
+        raise ValueError(
+            f"layout has shape {places.shape}, but a place is needed for each concept: "
+            f"shape ({n_concepts}, 2)."
+        )
+    return places
 
 
 def _named_views(data, view_names):
@@ -294,13 +319,7 @@ def _places(layout, features, shown, random_state):
     if isinstance(layout, str):
         places = place_concepts(features, layout, random_state)
     else:
-        places = np.asarray(layout, dtype=np.float64)
-        if places.ndim != 2 or places.shape[1] != 2 or len(places) <= shown.max():
-            raise ValueError(
-                f"layout has shape {places.shape}, but a place is needed for each "
-                f"concept up to {shown.max()}: shape (n_concepts, 2)."
-            )
-        places = places[shown]
+        places = layout[shown]
     return np.round(places.T.astype(float), 3).tolist()
 
 
@@ -326,5 +345,4 @@ def _active_concepts(texts, codes):
         concepts, values = codes.indices[start:stop], codes.data[start:stop]
         order = np.argsort(-values, kind="stable")
         found.append([[int(concepts[i]), float(f"{values[i]:.3g}")] for i in order])
-    shortened_texts = [shortened(text, _MAX_CHARACTERS) for text in texts]
-    return {"text": shortened_texts, "concepts": found}
+    return {"text": [shortened(text) for text in texts], "concepts": found}

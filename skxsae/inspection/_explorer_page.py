@@ -9,21 +9,20 @@ from importlib import resources
 import numpy as np
 import pandas as pd
 
-from skxsae.embedding._entries import Unreadable, name_of
+from skxsae.embedding._entries import Unreadable, describe_unreadable
 from skxsae.embedding._images import decode_image, read_image
 
 _FOLDER = resources.files("skxsae.inspection") / "page"
 _QUALITY = 80
-_N_NAMED = 10
+_MAX_CHARACTERS = 300
 
 
 class Items:
     """The samples that the page shows: their texts, and their pictures once each."""
 
-    def __init__(self, images, texts, x_texts, size, max_characters):
+    def __init__(self, images, texts, x_texts, size):
         self.images, self.size = images, size
         self.texts = {"text": texts, "x_text": x_texts}
-        self.max_characters = max_characters
         self.numbers, self.pictures = {}, {}
         self.unreadable = {}
 
@@ -55,7 +54,7 @@ class Items:
         """Columns of the table of items."""
         rows = list(self.numbers)
         columns = {
-            name: [shortened(texts[row], self.max_characters) for row in rows]
+            name: [shortened(texts[row]) for row in rows]
             for name, texts in self.texts.items()
             if texts is not None
         }
@@ -66,23 +65,15 @@ class Items:
 
     def warn(self):
         """Name the pictures that could not be read, if there are any."""
-        if not self.unreadable:
-            return
-        named = [
-            f"row {row}, {name_of(self.images[row])} ({error})"
-            for row, error in list(self.unreadable.items())[:_N_NAMED]
-        ]
-        more = len(self.unreadable) - len(named)
-        warnings.warn(
-            f"{len(self.unreadable)} of the pictures cannot be read: "
-            f"{'; '.join(named)}{f' and {more} more' if more else ''}",
-            stacklevel=3,
-        )
+        if self.unreadable:
+            message = describe_unreadable("images", self.images, self.unreadable)
+            warnings.warn(f"{message}. Their place is empty.", stacklevel=3)
 
 
-def shortened(text, length):
-    """Text of at most so many characters, with an ellipsis where it was cut."""
-    return text if len(text) <= length else f"{text[: length - 1]}…"
+def shortened(text):
+    """Text of at most 300 characters, with an ellipsis where it was cut."""
+    too_long = len(text) > _MAX_CHARACTERS
+    return f"{text[: _MAX_CHARACTERS - 1]}…" if too_long else text
 
 
 def to_columns(table):
@@ -101,12 +92,12 @@ def to_columns(table):
     return columns
 
 
-def write_page(path, data):
+def write_page(path, data, plotly):
     """Fill the template with style, programs and data, and write it."""
     parts = {
         "STYLE": _read("page.css"),
         "DATA": _as_script(data),
-        "PLOTLY": _plotly(),
+        "PLOTLY": plotly,
         "PROGRAM": _read("page.js"),
     }
     page = _read("page.html")
@@ -128,7 +119,7 @@ def _as_script(data):
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def _plotly():
+def plotly_program():
     """Plotly's program, as it comes with its Python package."""
     try:
         from plotly.offline import get_plotlyjs

@@ -2,8 +2,8 @@
 
 import numpy as np
 from sklearn.utils import check_consistent_length
-from sklearn.utils.validation import check_is_fitted
 
+from skxsae._concepts import both_autoencoders
 from skxsae.inspection._heterogeneity import BANDS, heterogeneity_report
 
 _GRID = np.linspace(0, 2, 801)
@@ -215,13 +215,13 @@ class HeterogeneityDisplay:
             If the two views differ in width, or no latent of a view takes part.
         """
         _pyplot(f"{cls.__name__}.from_estimator")
-        x_sae, y_sae = _autoencoders(estimator)
+        x_sae, y_sae = both_autoencoders(estimator)
         check_consistent_length(X, y)
         report = heterogeneity_report(
             x_sae.transform(X),
             y_sae.transform(y),
-            _directions(x_sae),
-            _directions(y_sae),
+            x_sae.components_.astype(np.float64) * x_sae.scale_,
+            y_sae.components_.astype(np.float64) * y_sae.scale_,
             bands=bands,
             n_bins=n_bins,
             min_fires=min_fires,
@@ -238,23 +238,6 @@ def _pyplot(caller):
             f"{caller} requires matplotlib: pip install 'skxsae[plot]'."
         ) from error
     return plt
-
-
-def _autoencoders(estimator):
-    """The fitted autoencoder of each view."""
-    check_is_fitted(estimator)
-    if not (hasattr(estimator, "x_sae_") and hasattr(estimator, "y_sae_")):
-        raise TypeError(
-            "estimator must be a fitted PostHocAlignedSAE or PairedSAE, got "
-            f"{type(estimator).__name__}. Of a pipeline or a search, pass the step or "
-            "the best_estimator_, and X as that one sees it."
-        )
-    return estimator.x_sae_, estimator.y_sae_
-
-
-def _directions(sae):
-    """Direction of each latent in the units of the input."""
-    return sae.components_.astype(np.float64) * sae.scale_
 
 
 def _density(report, band):

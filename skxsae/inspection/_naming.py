@@ -17,7 +17,7 @@ from sklearn.utils._param_validation import (
 )
 
 from skxsae._coactivation import Marginals
-from skxsae._concepts import concept_view
+from skxsae._concepts import concept_view, largest_of_rows
 from skxsae._validation import check_view
 
 N_NAMES = 4
@@ -70,7 +70,7 @@ def name_latents(
         Fitted estimator.
 
     X : array-like of shape (n_texts, n_features)
-        Samples of the view that is named, or of embeddings of a vocabulary.
+        Samples of the view, or embeddings of a vocabulary.
 
     texts : array-like of shape (n_texts,) of str
         The caption of each row of `X`, or the entries of the vocabulary.
@@ -222,18 +222,12 @@ def _best(scores, n_latents, n_terms, n_names):
     """Numbers and scores of the best terms of each latent, -1 and NaN for none."""
     numbers = np.full((n_latents, n_names), -1)
     best = np.full((n_latents, n_names), np.nan)
-    width = min(n_names, n_terms)
-    step = max(1, _BLOCK_CELLS // n_terms)
-    for latents in gen_batches(n_latents, step):
+    for latents in gen_batches(n_latents, max(1, _BLOCK_CELLS // n_terms)):
         block = np.nan_to_num(scores(latents), copy=False, nan=-np.inf)
-        order = np.argpartition(-block, width - 1, axis=1)[:, :width]
-        order.sort(axis=1)
-        values = np.take_along_axis(block, order, axis=1)
-        ranks = np.argsort(-values, axis=1, kind="stable")
-        order, values = (np.take_along_axis(a, ranks, axis=1) for a in (order, values))
+        terms, values = largest_of_rows(block, n_names)
         found = values > -np.inf
-        numbers[latents, :width] = np.where(found, order, -1)
-        best[latents, :width] = np.where(found, values, np.nan)
+        numbers[latents, : terms.shape[1]] = np.where(found, terms, -1)
+        best[latents, : terms.shape[1]] = np.where(found, values, np.nan)
     return numbers, best
 
 

@@ -48,7 +48,7 @@ def test_a_concept_has_its_numbers_samples_and_neighbours(planted, write):
     matches = planted.model.matches_.set_index("x_latent")
     for place, number in enumerate(concepts["number"]):
         assert concepts["n_x"][place] == np.count_nonzero(Z_x[:, number])
-        if number in names.index and names.loc[number, "name"] is not np.nan:
+        if number in names.index:
             assert concepts["name"][place] == names.loc[number, "name"]
         if number in matches.index:
             margin = matches.loc[number, "margin"]
@@ -181,7 +181,7 @@ def test_pictures_that_cannot_be_read_are_named(planted, write, tmp_path):
     )
     paths[row] = broken
     with pytest.warns(
-        UserWarning, match=rf"1 of the pictures.* row {row}, .*broken\.png"
+        UserWarning, match=rf"1 entry of images.* row {row}, .*broken\.png"
     ):
         page = write(images=paths)
     items = page["items"]
@@ -215,6 +215,19 @@ def test_every_estimator(planted, write):
             for part in (page, hard)
         )
         assert of_soft == of_hard
+
+
+def test_frames_are_read_by_position(planted, write):
+    """Not by their index, which may be that of a larger table."""
+    order = np.arange(len(planted.X))[::-1]
+    images = [np.full((4, 4, 3), i % 256, np.uint8) for i in order]
+    frames = {
+        "X": pd.DataFrame(planted.X, index=order),
+        "y": pd.DataFrame(planted.y, index=order),
+        "texts": pd.Series(planted.texts, index=order),
+        "images": pd.Series(images, index=order),
+    }
+    assert write(**frames) == write(images=images)
 
 
 def test_two_texts_for_each_pair(planted, write):

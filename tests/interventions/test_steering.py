@@ -107,14 +107,17 @@ def test_the_dtype_is_kept_and_the_input_too(planted, dtype):
 
 def test_bad_input(planted):
     model, X = planted.model, planted.X
-    absent = np.flatnonzero(~model.x_sae_.components_.any(axis=1))
     with pytest.raises(ValueError, match="no concept 1000: it has 48 of the"):
         steer(model, X, 1000)
     with pytest.raises(ValueError, match="no concept -1"):
         steer(model, X, -1)
-    if len(absent):
-        with pytest.raises(ValueError, match=f"no concept {absent[0]}"):
-            steer(model, X, int(absent[0]))
+    soft = copy.deepcopy(model).set_params(
+        matcher=CoactivationMatcher(assignment="soft")
+    )
+    soft.realign(X, planted.y)
+    of_y = soft.n_aligned_ - 1  # a column that x has not
+    with pytest.raises(ValueError, match=f"The view 'x' has no concept {of_y}: "):
+        steer(soft, X, of_y)
     with pytest.raises(ValueError, match="must be a number, or a list of numbers"):
         steer(model, X, [0.5])
     with pytest.raises(ValueError, match="broadcast"):

@@ -134,6 +134,8 @@ def test_bad_input():
         ConceptIndex().fit(np.eye(3), names=["a", "b"])
     with pytest.raises(ValueError, match="no column 'name'"):
         ConceptIndex().fit(np.eye(3), names=pd.DataFrame({"label": ["a"]}))
+    with pytest.raises(ValueError, match="more than one row for concept 1"):
+        ConceptIndex().fit(np.eye(3), names=pd.Series(["a", "b"], index=[1, 1]))
     with pytest.raises(ValueError, match="'n_results' parameter of ConceptIndex"):
         ConceptIndex(0).fit(np.eye(3))
     with pytest.raises(ValueError, match="n_results=0 must be at least 1"):

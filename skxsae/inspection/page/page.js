@@ -7,11 +7,9 @@
   const kinds = two ? ["shared", "x", "y"] : ["x"];
   const symbols = { shared: "●", x: "▲", y: "■" };
   const shapes = { shared: "circle", x: "triangle-up", y: "square" };
-  const kindNames = {
-    shared: "shared",
-    x: two ? `${views.x} only` : "all",
-    y: `${views.y} only`,
-  };
+  const kindNames = two
+    ? { shared: "shared", x: `${views.x} only`, y: `${views.y} only` }
+    : { x: views.x };
   const LISTED = 200;
   const ASKED = 20;
   const LANDMARKS = 16;
@@ -81,7 +79,7 @@
     byId("found").textContent =
       found.length > LISTED
         ? `${count(found.length, "concept")}, the first ${LISTED} of them:`
-        : `${count(found.length, "concept")}`;
+        : count(found.length, "concept");
     const note = (i) =>
       state.order === "energy" || state.order === "number"
         ? `#${concepts.number[i]}`
