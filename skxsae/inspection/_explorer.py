@@ -112,7 +112,7 @@ def explore(
 
     layout : {"tsne", "pca"} or array-like of shape (n_concepts, 2), default="tsne"
         How concepts are placed: by t-SNE of their directions in both views, which for
-        10,000 takes about a minute, by two principal components, or as given.
+        10,000 takes most of a minute, by two principal components, or as given.
 
     n_top : int, default=8
         Number of samples of each view that are shown for a concept.
