@@ -111,8 +111,8 @@ def explore(
         File to write; one that exists is replaced.
 
     layout : {"tsne", "pca"} or array-like of shape (n_concepts, 2), default="tsne"
-        How concepts are placed: by t-SNE of their directions in both views, which for
-        10,000 takes most of a minute, by two principal components, or as given.
+        How concepts are placed: by t-SNE of their directions in both views, by two
+        principal components of these, which takes less time, or as given.
 
     n_top : int, default=8
         Number of samples of each view that are shown for a concept.
