@@ -101,6 +101,14 @@ class Keep:
             self.estimators.append((fitted_estimator, X, y))
 
 
+@pytest.fixture(autouse=True)
+def _ctrl_c_interrupts():
+    """A process that a shell put in the background was told to ignore Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def press_ctrl_c():
     os.kill(os.getpid(), signal.SIGINT)
 
