@@ -8,7 +8,12 @@ from pathlib import Path
 import numpy as np
 from sklearn.utils._param_validation import StrOptions, validate_params
 
-_SPEC_FORMS = "'file.npy', 'file.npz:name', or 'file.npz' if it holds a single array"
+from skxsae.datasets._shards import find_shards, join_shards
+
+_SPEC_FORMS = (
+    "'file.npy', 'file.npz:name', 'file.npz' if it holds a single array, or a folder "
+    "of numbered .npy files"
+)
 _HEADER_READERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
@@ -21,21 +26,24 @@ MMAP_MODES = [StrOptions({"r", "c"}), None]
     prefer_skip_nested_validation=True,
 )
 def load_array(spec, mmap_mode="r"):
-    """Load one array from a .npy or .npz file.
+    """Load one array from a .npy or .npz file, or from a folder of numbered files.
 
-    By default the file is mapped into memory: opening it costs nothing, and only the
+    By default a file is mapped into memory: opening it costs nothing, and only the
     rows that are used are read.
 
     Parameters
     ----------
     spec : str or path-like
         ``'file.npy'``, ``'file.npz:name'`` for an array inside an archive, or
-        ``'file.npz'`` where the archive holds a single array.
+        ``'file.npz'`` where the archive holds a single array, or a folder of numbered
+        .npy files such as the ``img_emb`` of clip-retrieval, with ``img_emb_0.npy``,
+        ``img_emb_1.npy``: their rows follow one another in the order of the numbers.
 
     mmap_mode : {'r', 'c'} or None, default='r'
         How to map the file into memory: 'r' read-only, 'c' copy-on-write (changes
         are never written back). With None the array is read into memory, as it always
-        is if it is empty or in a compressed archive (:func:`numpy.savez_compressed`).
+        is if it is empty, in a compressed archive (:func:`numpy.savez_compressed`), or
+        in several files, which are read one after another in the type that they have.
 
     Returns
     -------
@@ -49,7 +57,8 @@ def load_array(spec, mmap_mode="r"):
 
     ValueError
         If the file is of another format, truncated or damaged, if the archive has no
-        such array, or if the array holds Python objects.
+        such array, if the array holds Python objects, or if the files of a folder are
+        of different arrays or one of them is missing.
 
     See Also
     --------
@@ -79,6 +88,22 @@ def load_given(name, spec, mmap_mode):
         return spec if isinstance(spec, np.ndarray) else np.asarray(spec)
     given = call_given(name, spec)
     path, member = _parse_spec(given, os.fspath(spec))
+    if path.is_dir():
+        return _read_folder(given, path, mmap_mode)
+    return _read_file(given, path, member, mmap_mode)
+
+
+def _read_folder(given, folder, mmap_mode):
+    """Array of a folder of numbered files, mapped if it is a single one."""
+    paths = find_shards(given, folder, _SPEC_FORMS)
+    if len(paths) == 1:
+        return _read_file(given, paths[0], None, mmap_mode)
+    shards = [_read_file(f"{given}: {path.name!r}", path, None, "r") for path in paths]
+    return join_shards(given, paths, shards)
+
+
+def _read_file(given, path, member, mmap_mode):
+    """Array of a .npy file, or of one of the names in an archive."""
     try:
         if path.suffix.lower() == ".npy":
             with path.open("rb") as file:
@@ -114,13 +139,15 @@ def _parse_spec(given, spec):
         stem, member = spec.rsplit(".npz:", 1)
         path = f"{stem}.npz"
     path = Path(path)
+    if member is None and path.is_dir():
+        return path, None
     if path.suffix.lower() not in (".npy", ".npz"):
         raise ValueError(
             f"{given} is neither a .npy nor a .npz file. Give {_SPEC_FORMS}; "
             "numpy.save writes an array to such a file."
         )
     if path.is_dir():
-        raise ValueError(f"{given} is a directory. Give {_SPEC_FORMS}.")
+        raise ValueError(f"{given} is a directory, no archive. Give {_SPEC_FORMS}.")
     if not path.exists():
         raise FileNotFoundError(
             f"{given}: there is no file {str(path)!r}. Give the path of a .npy or .npz "
