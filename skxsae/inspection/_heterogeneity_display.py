@@ -5,6 +5,7 @@ from sklearn.utils import check_consistent_length
 
 from skxsae._concepts import both_autoencoders
 from skxsae.inspection._heterogeneity import BANDS, heterogeneity_report
+from skxsae.inspection._plotting import import_pyplot, one_axes, tidy
 
 _GRID = np.linspace(0, 2, 801)
 
@@ -86,9 +87,8 @@ class HeterogeneityDisplay:
         ImportError
             If matplotlib is not installed.
         """
-        plt = _pyplot(f"{type(self).__name__}.plot")
-        if ax is None:
-            _, ax = plt.subplots(layout="constrained")
+        caller = f"{type(self).__name__}.plot"
+        plt, ax = import_pyplot(caller), one_axes(caller, ax)
         self.ax_, self.figure_ = ax, ax.figure
         # the lightest fifth of the map is hard to see on white
         colors = plt.get_cmap(cmap)(np.linspace(0.2, 1, len(self.report.counts)))
@@ -115,7 +115,7 @@ class HeterogeneityDisplay:
             xlim=(0, min(2, max(1.2, farthest + 0.1))),
         )
         ax.set_ylim(bottom=0)
-        ax.spines[["top", "right"]].set_visible(False)
+        tidy(ax)
         if self.lines_:
             ax.legend(title="Correlation of the codes", frameon=False)
 
@@ -214,7 +214,7 @@ class HeterogeneityDisplay:
         ValueError
             If the two views differ in width, or no latent of a view takes part.
         """
-        _pyplot(f"{cls.__name__}.from_estimator")
+        import_pyplot(f"{cls.__name__}.from_estimator")
         x_sae, y_sae = both_autoencoders(estimator)
         check_consistent_length(X, y)
         report = heterogeneity_report(
@@ -227,17 +227,6 @@ class HeterogeneityDisplay:
             min_fires=min_fires,
         )
         return cls.from_report(report, ax=ax, cmap=cmap, line_kw=line_kw)
-
-
-def _pyplot(caller):
-    """Matplotlib's pyplot, or an error that names the extra to install."""
-    try:
-        import matplotlib.pyplot as plt
-    except ImportError as error:
-        raise ImportError(
-            f"{caller} requires matplotlib: pip install 'skxsae[plot]'."
-        ) from error
-    return plt
 
 
 def _density(report, band):
