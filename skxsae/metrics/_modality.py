@@ -1,11 +1,16 @@
 """How strongly each concept is active in each of two views."""
 
+from dataclasses import dataclass
 from numbers import Real
 
 import numpy as np
+import pandas as pd
+from sklearn.utils import check_array
 from sklearn.utils._param_validation import Interval, validate_params
 
 from skxsae.metrics._codes import check_codes
+
+KINDS = ("bimodal", "x_only", "y_only")
 
 
 @validate_params(
@@ -87,6 +92,245 @@ def modality_score(X, y, *, p=2):
             f"X has {len(of_x)} columns and y has {len(of_y)}: both must be codes over "
             "the same latents."
         )
+    return modality_scores_of(of_x, of_y)
+
+
+@validate_params(
+    {"scores": ["array-like"], "tau": [Interval(Real, 0, 0.5, closed="both")]},
+    prefer_skip_nested_validation=True,
+)
+def bimodal_latents(scores, *, tau=0.05):
+    """Mask of the concepts that both views have.
+
+    Parameters
+    ----------
+    scores : array-like of shape (n_latents,)
+        Modality scores, see :func:`modality_score`.
+
+    tau : float, default=0.05
+        A concept is bimodal if its score is at least `tau` and at most ``1 - tau``.
+
+    Returns
+    -------
+    bimodal : ndarray of bool of shape (n_latents,)
+        True for a bimodal concept; False for one of a single view and for one that is
+        never active, whose score is NaN.
+
+    Raises
+    ------
+    ValueError
+        If a score is below 0 or above 1.
+
+    See Also
+    --------
+    bridge_mass : Helps to choose `tau`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skxsae.metrics import bimodal_latents
+    >>> bimodal_latents([1.0, 0.5, 0.96, 0.05, np.nan])
+    array([False,  True, False,  True, False])
+    """
+    return latent_kinds(scores, tau) == KINDS.index("bimodal")
+
+
+@dataclass(frozen=True)
+class EnergyShares:
+    """How the energy of a dictionary is shared out among kinds of concepts.
+
+    Parameters
+    ----------
+    bimodal : float
+        Share of the energy that bimodal concepts have, between 0 and 1. The shares of
+        bimodal, x-only and y-only concepts sum to 1.
+
+    x_only : float
+        Share of the concepts of the first view alone.
+
+    y_only : float
+        Share of the concepts of the second view alone.
+
+    always_on : float
+        Share of the latents that are always on, which are also of one of the kinds
+        above; NaN if they were not given.
+
+    n_latents : dict
+        Number of latents of each kind.
+
+    See Also
+    --------
+    energy_shares : Computes them.
+
+    Examples
+    --------
+    >>> from skxsae.metrics import energy_shares
+    >>> energy_shares([3.0, 1.0, 0.0], [0.0, 1.0, 3.0]).x_only
+    0.375
+    """
+
+    bimodal: float
+    x_only: float
+    y_only: float
+    always_on: float
+    n_latents: dict
+
+    def to_frame(self):
+        """Return the shares as a table.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A row for each kind of latent, with "energy_share" and "n_latents".
+        """
+        kinds = [*KINDS, "always_on"]
+        columns = {
+            "energy_share": [getattr(self, kind) for kind in kinds],
+            "n_latents": [self.n_latents[kind] for kind in kinds],
+        }
+        return pd.DataFrame(columns, index=pd.Index(kinds, name="kind"))
+
+
+@validate_params(
+    {
+        "x_energy": ["array-like"],
+        "y_energy": ["array-like"],
+        "tau": [Interval(Real, 0, 0.5, closed="both")],
+        "always_on": ["array-like", None],
+    },
+    prefer_skip_nested_validation=True,
+)
+def energy_shares(x_energy, y_energy, *, tau=0.05, always_on=None):
+    """Share of the energy that bimodal, x-only and y-only concepts have.
+
+    The energy of a concept is the mean of its energies in the two views.
+
+    Parameters
+    ----------
+    x_energy : array-like of shape (n_latents,)
+        Energies of the concepts in the first view, see :func:`energy`.
+
+    y_energy : array-like of shape (n_latents,)
+        Their energies in the second view.
+
+    tau : float, default=0.05
+        A concept is bimodal if its modality score is in ``[tau, 1 - tau]``.
+
+    always_on : array-like of bool of shape (n_latents,), default=None
+        Mask of the latents whose share is wanted beside the others, such as that of
+        :func:`always_on_latents`.
+
+    Returns
+    -------
+    EnergyShares
+        The shares, NaN if there is no energy at all, and the numbers of latents.
+
+    Raises
+    ------
+    ValueError
+        If an energy is negative or not finite, or if the shapes differ.
+
+    See Also
+    --------
+    modality_score : Share of the energy of one concept that one view has.
+
+    Examples
+    --------
+    >>> from skxsae.metrics import energy_shares
+    >>> energy_shares([3.0, 1.0, 0.0, 0.0], [0.0, 1.0, 3.0, 0.0]).to_frame()
+               energy_share  n_latents
+    kind
+    bimodal           0.250          1
+    x_only            0.375          1
+    y_only            0.375          1
+    always_on           NaN          0
+    """
+    of_x = check_energies(x_energy, "x_energy")
+    of_y = check_energies(y_energy, "y_energy", len(of_x))
+    kinds = latent_kinds(modality_scores_of(of_x, of_y), tau)
+    masks = {kind: kinds == number for number, kind in enumerate(KINDS)}
+    if always_on is not None:
+        masks["always_on"] = check_mask(always_on, "always_on", len(of_x))
+    total = of_x.sum() + of_y.sum()
+    shares, counts = dict.fromkeys([*KINDS, "always_on"], np.nan), {"always_on": 0}
+    for kind, mask in masks.items():
+        counts[kind] = int(mask.sum())
+        if total > 0:
+            shares[kind] = float((of_x[mask].sum() + of_y[mask].sum()) / total)
+    return EnergyShares(**shares, n_latents=counts)
+
+
+def latent_kinds(scores, tau):
+    """Number in `KINDS` of each latent, -1 for one that is never active."""
+    scores = check_scores(scores)
+    kinds = np.full(len(scores), -1)
+    kinds[(scores >= tau) & (scores <= 1 - tau)] = KINDS.index("bimodal")
+    kinds[scores > 1 - tau] = KINDS.index("x_only")
+    kinds[scores < tau] = KINDS.index("y_only")
+    return kinds
+
+
+def check_scores(scores):
+    """Modality scores in float64, NaN for latents that are never active."""
+    scores = _as_vector(scores, "scores", ensure_all_finite="allow-nan")
+    outside = (scores < 0) | (scores > 1)
+    if outside.any():
+        latent = int(np.flatnonzero(outside)[0])
+        raise ValueError(
+            f"scores must be in [0, 1] or NaN, got {scores[latent]} for latent "
+            f"{latent}: give what modality_score returns."
+        )
+    return scores
+
+
+def check_energies(energies, name, n_latents=None):
+    """Finite energies >= 0 in float64, one for each latent."""
+    energies = _as_vector(energies, name)
+    _check_length(energies, name, n_latents)
+    if (energies < 0).any():
+        latent = int(np.flatnonzero(energies < 0)[0])
+        raise ValueError(
+            f"{name} must be >= 0, got {energies[latent]} for latent {latent}: give "
+            "what energy returns."
+        )
+    return energies
+
+
+def check_mask(mask, name, n_latents):
+    """A boolean mask with one entry for each latent."""
+    mask = np.asarray(mask)
+    if mask.dtype != bool or mask.ndim != 1:
+        raise ValueError(
+            f"{name} must be a 1-dimensional mask of bool, got {mask.ndim} dimensions "
+            f"of {mask.dtype}."
+        )
+    _check_length(mask, name, n_latents)
+    return mask
+
+
+def _as_vector(values, name, **options):
+    """A 1-D array of float64."""
+    if np.ndim(values) != 1:
+        raise ValueError(
+            f"{name} must be 1-dimensional, one entry per latent, got "
+            f"{np.ndim(values)} dimensions."
+        )
+    return check_array(
+        values, dtype=np.float64, ensure_2d=False, input_name=name, **options
+    )
+
+
+def _check_length(values, name, n_latents):
+    """One entry for each latent."""
+    if n_latents is not None and len(values) != n_latents:
+        raise ValueError(
+            f"{name} has {len(values)} entries, but there are {n_latents} latents: "
+            "give one for each."
+        )
+
+
+def modality_scores_of(of_x, of_y):
+    """Modality scores of energies, NaN where there is none."""
     total = of_x + of_y
     scores = np.full(len(total), np.nan)
     np.divide(of_x, total, out=scores, where=total > 0)
