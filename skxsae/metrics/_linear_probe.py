@@ -1,0 +1,112 @@
+"""How well a linear classifier reads labels from codes or embeddings."""
+
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.utils import check_consistent_length, column_or_1d
+from sklearn.utils._param_validation import Interval, StrOptions, validate_params
+
+from skxsae.metrics._codes import check_codes, row_norms, unit_rows
+
+
+def _by_one_number(codes, train_codes):
+    """Codes over the root mean square length of the training rows."""
+    length = np.sqrt(np.mean(row_norms(train_codes) ** 2))
+    return codes / (length if length > 0 else 1.0)
+
+
+_NORMALIZE = {
+    "scale": _by_one_number,
+    "l2": lambda codes, train_codes: unit_rows(codes),
+    None: lambda codes, train_codes: codes,
+}
+
+
+@validate_params(
+    {
+        "codes": ["array-like", "sparse matrix"],
+        "labels": ["array-like"],
+        "test_codes": ["array-like", "sparse matrix"],
+        "test_labels": ["array-like"],
+        "normalize": [StrOptions({"scale", "l2"}), None],
+        "C": [Interval(Real, 0, None, closed="neither")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+    },
+    prefer_skip_nested_validation=True,
+)
+def linear_probe_accuracy(
+    codes, labels, test_codes, test_labels, *, normalize="scale", C=1.0, max_iter=1000
+):
+    """Accuracy on test samples of a logistic regression on codes.
+
+    The same call on embeddings tells how much of what they hold the codes keep.
+
+    Parameters
+    ----------
+    codes : {array-like, sparse matrix} of shape (n_samples, n_latents)
+        Codes, or embeddings, that the classifier is trained on.
+
+    labels : array-like of shape (n_samples,)
+        Their classes.
+
+    test_codes : {array-like, sparse matrix} of shape (n_test_samples, n_latents)
+        Codes, or embeddings, of other samples.
+
+    test_labels : array-like of shape (n_test_samples,)
+        Their classes. One that is not among `labels` is never predicted.
+
+    normalize : {"scale", "l2"} or None, default="scale"
+        What rows are divided by first: the root mean square length of the training
+        rows, so that `C` means the same for codes and for embeddings; their own length,
+        as a cosine does; or nothing.
+
+    C : float, default=1.0
+        Inverse strength of the L2 penalty of
+        :class:`sklearn.linear_model.LogisticRegression`.
+
+    max_iter : int, default=1000
+        Largest number of iterations.
+
+    Returns
+    -------
+    float
+        Accuracy, between 0 and 1.
+
+    Raises
+    ------
+    ValueError
+        If the codes differ in width, the numbers of rows differ, or there are fewer
+        than two classes.
+
+    Warns
+    -----
+    sklearn.exceptions.ConvergenceWarning
+        If `max_iter` iterations are not enough.
+
+    See Also
+    --------
+    zero_shot_accuracy : Accuracy without training.
+
+    Examples
+    --------
+    >>> from skxsae.metrics import linear_probe_accuracy
+    >>> codes = [[2.0, 0.0], [3.0, 0.0], [0.0, 1.0], [0.0, 2.0]]
+    >>> linear_probe_accuracy(codes, [0, 0, 1, 1], [[1.0, 0.0], [0.0, 4.0]], [0, 0])
+    0.5
+    """
+    codes = check_codes(codes, "codes")
+    test_codes = check_codes(test_codes, "test_codes")
+    if codes.shape[1] != test_codes.shape[1]:
+        raise ValueError(
+            f"codes have {codes.shape[1]} columns and test_codes have "
+            f"{test_codes.shape[1]}: both must be of one estimator."
+        )
+    labels, test_labels = column_or_1d(labels), column_or_1d(test_labels)
+    check_consistent_length(codes, labels)
+    check_consistent_length(test_codes, test_labels)
+    scaled = _NORMALIZE[normalize]
+    classifier = LogisticRegression(C=C, max_iter=max_iter)
+    classifier.fit(scaled(codes, codes), labels)
+    predicted = classifier.predict(scaled(test_codes, codes))
+    return float(np.mean(predicted == test_labels))
