@@ -260,7 +260,8 @@ def steering_scores(
             k,
             concept,
         )
-    return SteeringResult(strengths, concepts, *measures, int(k), protocol)
+    scores = dict(zip(_MEASURES, measures, strict=True))
+    return SteeringResult(strengths, concepts, **scores, k=int(k), protocol=protocol)
 
 
 def _check_sources(sources, gallery, exclude_source):

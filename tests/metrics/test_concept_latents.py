@@ -116,3 +116,15 @@ def test_sources_lack_the_concept(kind):
     assert len(set(zip(sources, concepts, strict=True))) == len(sources)
     again = sample_steering_sources(kind(MENTIONS), n_sources=20, random_state=1)
     assert not np.array_equal(sources, again[0])
+
+
+def test_equal_draws_as_many_as_mention_the_concept():
+    mentions = MENTIONS[:, :1]
+    drawn = {
+        n: [
+            int(concept_latents(CODES, mentions, n_negatives=n, random_state=seed)[0])
+            for seed in range(30)
+        ]
+        for n in ("equal", mentions.sum(), 4 * mentions.sum())
+    }
+    assert drawn["equal"] == drawn[mentions.sum()] != drawn[4 * mentions.sum()]

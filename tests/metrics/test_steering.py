@@ -215,3 +215,13 @@ def test_what_does_not_fit_is_refused(changed, message):
     }
     with pytest.raises(ValueError, match=message):
         steering_scores(**arguments | changed)
+
+
+def test_the_unit_of_the_embeddings_does_not_matter_even_for_ties():
+    gallery, directions, relevance = make_case(4, n_gallery=40)
+    result, tiny = (
+        steering_scores(np.arange(5), unit * gallery, unit * directions, relevance)
+        for unit in (1.0, 1e-9)
+    )
+    for measure in MEASURES:
+        assert_allclose(getattr(tiny, measure), getattr(result, measure), rtol=1e-9)
