@@ -60,7 +60,7 @@ _ROWS_PER_BATCH = 1024
         "shared_magnitudes": ["boolean"],
         "normalize": ["boolean"],
         "force_active": ["boolean"],
-        "dtype": "no_validation",  # any spelling of a dtype, checked by _check_dtype
+        "dtype": "no_validation",  # any spelling of a dtype, checked by check_dtype
         "return_X_y": ["boolean"],
         "random_state": ["random_state"],
     },
@@ -222,7 +222,7 @@ def make_paired_features(
     1.0
     """
     rng = check_random_state(random_state)
-    dtype = _check_dtype(dtype)
+    dtype = check_dtype(dtype)
     alignment = _check_alignment(alignment, n_shared)
     counts = (n_shared, n_x_only, n_y_only)
     if sum(counts) == 0:
@@ -271,7 +271,7 @@ def make_paired_features(
     )
 
 
-def _check_dtype(dtype):
+def check_dtype(dtype):
     """Return `dtype` as float32 or float64, the two types supported."""
     checked = np.dtype(dtype)
     if checked not in (np.float32, np.float64):

@@ -50,7 +50,7 @@ def mean_correlation_coefficient(components, features):
     >>> mean_correlation_coefficient([[0.0, 2.0], [-1.0, 0.0]], features)
     1.0
     """
-    components, features = _check_pair(components, features)
+    components, features = check_pair(components, features)
     cosines = np.abs(components @ features.T)  # (n_latents, n_concepts)
     return float(cosines[linear_sum_assignment(cosines, maximize=True)].mean())
 
@@ -78,7 +78,7 @@ def mean_maximum_inner_product(components, features):
     >>> mean_maximum_inner_product([[0.0, 2.0]], [[1.0, 0.0], [0.0, 1.0]])
     0.5
     """
-    components, features = _check_pair(components, features)
+    components, features = check_pair(components, features)
     return float(_largest_cosines(components, features).mean())
 
 
@@ -109,7 +109,7 @@ def recovered_feature_share(components, features, *, tau=0.9):
     >>> recovered_feature_share([[0.0, 2.0]], [[1.0, 0.0], [0.0, 1.0]], tau=0.95)
     0.5
     """
-    components, features = _check_pair(components, features)
+    components, features = check_pair(components, features)
     return float(np.mean(_largest_cosines(components, features) > tau))
 
 
@@ -208,7 +208,7 @@ def feature_uniqueness(components, features, *, normalize="latents"):
     >>> feature_uniqueness(components, [[1.0, 0.0], [0.0, 1.0]], normalize="smaller")
     1.0
     """
-    components, features = _check_pair(components, features)
+    components, features = check_pair(components, features)
     assigned = [
         np.abs(components[rows] @ features.T).argmax(axis=1)
         for rows in gen_batches(len(components), _ROWS_PER_BATCH)
@@ -268,7 +268,7 @@ def check_shared_concepts(x_features, y_features):
     return shared
 
 
-def _check_pair(components, features):
+def check_pair(components, features):
     """Unit rows of the latents and the features that are present."""
     components = check_dictionary(components, "components")
     features = check_directions(features, "features")

@@ -90,7 +90,7 @@ def fraction_of_variance_unexplained(X, X_hat, *, mean=None):
     0.5
     """
     X, X_hat = _check_reconstruction(X, X_hat)
-    mean = _column_means(X) if mean is None else _check_mean(mean, X.shape[1])
+    mean = column_means(X) if mean is None else check_mean(mean, X.shape[1])
     error = _squared_error(X, X_hat)
     variance = sum(np.sum((block - mean) ** 2) for block in _blocks(X, "X"))
     # constant rows: what is left is the rounding of their mean
@@ -140,6 +140,105 @@ def explained_variance_ratio(X, X_hat, *, mean=None):
     return 1.0 - fraction_of_variance_unexplained(X, X_hat, mean=mean)
 
 
+@validate_params(
+    {"X": ["array-like"], "X_hat": ["array-like"], "mean": ["array-like", None]},
+    prefer_skip_nested_validation=True,
+)
+def mean_sample_r2_score(X, X_hat, *, mean=None):
+    """Explained variance of each sample, averaged over the samples.
+
+    ``1 - ||x - x_hat||^2 / ||x - mean||^2`` of each row, the R^2 of [1]_ (whose printed
+    formula has the two sums swapped). Rows close to the mean weigh as much as others,
+    unlike in :func:`explained_variance_ratio`.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, n_features)
+        Inputs. Arrays on disk are read in batches of rows.
+
+    X_hat : array-like of shape (n_samples, n_features)
+        Their reconstructions.
+
+    mean : array-like of shape (n_features,), default=None
+        Reference that the variance is taken about. If None, the mean of `X`.
+
+    Returns
+    -------
+    float
+        1 for a perfect reconstruction. A row that equals `mean` but for rounding scores
+        1 if its reconstruction does too, and 0 if not.
+
+    See Also
+    --------
+    explained_variance_ratio : One ratio over all samples.
+    scalar_mean_r2_score : The form about the mean of all entries.
+
+    References
+    ----------
+    .. [1] G. Dhimoïla, T. Fel, V. Boutin and A. Picard, "Cross-modal redundancy and the
+       geometry of vision-language embeddings", ICLR 2026, appendix E.2.
+
+    Examples
+    --------
+    >>> from skxsae.metrics import mean_sample_r2_score
+    >>> X, X_hat = [[1.0, 0.0], [0.0, 1.0]], [[0.5, 0.5], [0.0, 1.0]]
+    >>> mean_sample_r2_score(X, X_hat)
+    0.5
+    """
+    X, X_hat = _check_reconstruction(X, X_hat)
+    mean = column_means(X) if mean is None else check_mean(mean, X.shape[1])
+    rounding = (np.finfo(np.float64).eps * np.linalg.norm(mean)) ** 2
+    total = 0.0
+    for block, block_hat in zip(_blocks(X, "X"), _blocks(X_hat, "X_hat"), strict=True):
+        error = np.sum((block - block_hat) ** 2, axis=1)
+        variance = np.sum((block - mean) ** 2, axis=1)
+        ratio = (error > rounding).astype(np.float64)
+        np.divide(error, variance, out=ratio, where=variance > rounding)
+        total += np.sum(1.0 - ratio)
+    return float(total / X.shape[0])
+
+
+@validate_params(
+    {"X": ["array-like"], "X_hat": ["array-like"]}, prefer_skip_nested_validation=True
+)
+def scalar_mean_r2_score(X, X_hat):
+    """Explained variance about the mean of all entries, one number for all features.
+
+    ``1 - sum (x_ij - x_hat_ij)^2 / sum (x_ij - m)^2`` with m the mean of every entry of
+    `X`. On rows of unit length, whose entries average to about 0, it is about 1 minus
+    the mean squared error: a set that does not vary but for its mean seems explained.
+    Some released code reports this number as R^2.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, n_features)
+        Inputs. Arrays on disk are read in batches of rows.
+
+    X_hat : array-like of shape (n_samples, n_features)
+        Their reconstructions.
+
+    Returns
+    -------
+    float
+        1 for a perfect reconstruction. Where all entries are equal but for rounding, 1
+        if the reconstruction is perfect but for rounding and 0 if it is not.
+
+    See Also
+    --------
+    explained_variance_ratio : The same about the mean of each feature.
+
+    Examples
+    --------
+    >>> from skxsae.metrics import scalar_mean_r2_score
+    >>> X, X_hat = [[1.0, 3.0], [1.0, 3.0]], [[1.0, 2.0], [1.0, 3.0]]
+    >>> scalar_mean_r2_score(X, X_hat)
+    0.75
+    """
+    X, X_hat = _check_reconstruction(X, X_hat)
+    mean = np.full(X.shape[1], column_means(X).mean())
+    return explained_variance_ratio(X, X_hat, mean=mean)
+
+
 def _check_reconstruction(X, X_hat):
     """Two 2-D arrays of one shape; arrays stay on disk if that is where they are."""
     X, X_hat = _as_2d(X, "X"), _as_2d(X_hat, "X_hat")
@@ -182,18 +281,18 @@ def _squared_error(X, X_hat):
     return float(sum(np.sum((block - block_hat) ** 2) for block, block_hat in pairs))
 
 
-def _column_means(X):
+def column_means(X):
     """Mean of each feature, summed about the first row: long sums of 0.1 drift."""
     first = np.asarray(X[:1], dtype=np.float64)[0]
     return first + sum((b - first).sum(axis=0) for b in _blocks(X, "X")) / len(X)
 
 
-def _check_mean(mean, n_features):
+def check_mean(mean, n_features, name="mean"):
     """A reference point as wide as the inputs."""
-    mean = check_array(mean, dtype=np.float64, ensure_2d=False, input_name="mean")
+    mean = check_array(mean, dtype=np.float64, ensure_2d=False, input_name=name)
     if mean.shape != (n_features,):
         raise ValueError(
-            f"mean has shape {mean.shape}, but the inputs have {n_features} features: "
+            f"{name} has shape {mean.shape}, but inputs have {n_features} features: "
             f"give an array of shape ({n_features},)."
         )
     return mean

@@ -11,7 +11,9 @@ from skxsae.metrics import _reconstruction as module
 from skxsae.metrics import (
     explained_variance_ratio,
     fraction_of_variance_unexplained,
+    mean_sample_r2_score,
     mean_squared_reconstruction_error,
+    scalar_mean_r2_score,
 )
 
 
@@ -174,3 +176,47 @@ def test_options_are_checked():
         mean_squared_reconstruction_error([[1.0]], [[1.0]], reduction="median")
     with pytest.raises(ValueError, match=r"mean has shape \(3,\).*2 features"):
         fraction_of_variance_unexplained(np.eye(2), np.eye(2), mean=np.ones(3))
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16])
+@pytest.mark.parametrize("rows_per_batch", [1, 7, 4096])
+def test_r2_of_each_sample(pair, rows_per_batch, dtype, monkeypatch):
+    monkeypatch.setattr(module, "_ROWS_PER_BATCH", rows_per_batch)
+    X, X_hat = (array.astype(dtype) for array in pair)
+    wide, wide_hat = X.astype(np.float64), X_hat.astype(np.float64)
+    for mean in (None, np.arange(4.0)):
+        about = wide.mean(axis=0) if mean is None else mean
+        of_rows = [
+            1 - np.sum((x - x_hat) ** 2) / np.sum((x - about) ** 2)
+            for x, x_hat in zip(wide, wide_hat, strict=True)
+        ]
+        score = mean_sample_r2_score(X, X_hat, mean=mean)
+        assert_allclose(score, np.mean(of_rows), rtol=1e-10)
+    scalar = 1 - np.sum((wide - wide_hat) ** 2) / np.sum((wide - wide.mean()) ** 2)
+    assert_allclose(scalar_mean_r2_score(X, X_hat), scalar, rtol=1e-10)
+
+
+def test_r2_of_rows_that_equal_the_mean():
+    X = np.array([[1.0, 1.0], [0.0, 0.0], [2.0, 2.0]])
+    X_hat = np.array([[1.0, 1.0], [0.0, 0.0], [2.0, 2.0]])
+    assert mean_sample_r2_score(X, X_hat) == 1.0
+    X_hat[0] = 5.0
+    assert_allclose(mean_sample_r2_score(X, X_hat), 2 / 3)
+    constant = np.full((7, 3), 0.1)
+    assert mean_sample_r2_score(constant, constant) == 1.0
+    assert mean_sample_r2_score(constant, constant + 1e-3) == 0.0
+    assert scalar_mean_r2_score(constant, constant + 1e-3) == 0.0
+
+
+def test_scalar_mean_r2_of_unit_rows_is_one_minus_the_error():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((2000, 64))
+    X /= np.linalg.norm(X, axis=1, keepdims=True)
+    X_hat = X + 0.03 * rng.standard_normal(X.shape)
+    error = mean_squared_reconstruction_error(X, X_hat)
+    assert_allclose(scalar_mean_r2_score(X, X_hat), 1 - error, atol=1e-4)
+    # a set that hardly varies seems explained by its mean, and is not
+    X = X[:1] + 0.01 * rng.standard_normal(X.shape)
+    constant = np.tile(X.mean(axis=0), (len(X), 1))
+    assert scalar_mean_r2_score(X, constant) > 0.9
+    assert abs(mean_sample_r2_score(X, constant)) < 1e-9
