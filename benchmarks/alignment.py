@@ -22,9 +22,9 @@ from _common import (
     resampled_weights,
     stopwatch,
 )
+from _methods import make_post_hoc
 from retrieval import (
     DIRECTIONS,
-    _post_hoc,
     _quality,
     _recall,
     _resampled_recall,
@@ -163,7 +163,7 @@ def _key(args, data, methods, k, seed):
 def run(key, data):
     """Fit two dictionaries and measure every way to compare their codes."""
     train = data.X[data.x_rows[data.train]], data.y[data.train]
-    sae = _post_hoc(key).set_params(matcher=CoactivationMatcher(n_null=0))
+    sae = make_post_hoc(key).set_params(matcher=CoactivationMatcher(n_null=0))
     if key["emoji"]:
         sae.set_params(x_sae__learning_rate=2e-3, y_sae__learning_rate=2e-3)
     with stopwatch() as seconds:

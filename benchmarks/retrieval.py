@@ -20,29 +20,15 @@ from _common import (
     resampled_weights,
     stopwatch,
 )
+from _methods import PAIRED_METHODS, RIVALS, make_paired, make_post_hoc
 
-from skxsae import PairedSAE, PostHocAlignedSAE, TopKSAE
+from skxsae import PairedSAE
 from skxsae.datasets import load_paired_arrays
 from skxsae.metrics import mean_squared_reconstruction_error, retrieval_ranks
 
 DEPTHS = (1, 5, 10)
 DIRECTIONS = ("x_to_y", "y_to_x")
 
-# the shared dictionaries of the papers have one pre-bias, the group-sparse one two
-PAIRED_METHODS = {
-    "shared": {"alignment": "none", "statistics": "pooled"},
-    "iso_energy": {"alignment": "iso_energy", "statistics": "pooled"},
-    "iso_energy_masked": {"alignment": "iso_energy_masked", "statistics": "pooled"},
-    "group_sparse": {"alignment": "group_sparse"},
-    "group_sparse_mask": {"alignment": "group_sparse", "mask_rate": 0.2},
-}
-# encoders and decoders of their own for each view, so that half the latents make as
-# many parameters; a view is encoded alone, a crosscoder's by its half of the encoder
-RIVALS = {
-    "cross_reconstruction": {"coupling": "cross_reconstruction"},
-    "global_topk": {"coupling": "global_topk"},
-    "crosscoder": {"coupling": "crosscoder"},
-}
 METHODS = ["dense", *PAIRED_METHODS, *RIVALS, "post_hoc"]
 OF_ANY_WIDTH = [*RIVALS, "post_hoc"]
 
@@ -127,9 +113,9 @@ def run(key, data):
         }
     with stopwatch() as seconds:
         if key["method"] == "post_hoc":
-            sae = _post_hoc(key).fit(*train, groups=data.groups[data.train])
+            sae = make_post_hoc(key).fit(*train, groups=data.groups[data.train])
         else:
-            sae = _paired(key).fit(*train)
+            sae = make_paired(key).fit(*train)
     # each view alone: a crosscoder's joint code would tell a query its answer
     codes = sae.x_sae_.transform(test[0]), sae.y_sae_.transform(test[1])
     quality = _quality(sae, test, codes, data)
@@ -141,38 +127,6 @@ def run(key, data):
             rebuilt = sae.inverse_transform(*codes)
             rows["reconstruction"] = _recall(*rebuilt, groups)
     return {**seconds, "rows": rows}
-
-
-def _settings(key):
-    """Parameters that all dictionaries share."""
-    return {
-        "k": key["k"],
-        "max_iter": key["epochs"],
-        "batch_size": key["batch_size"],
-        "normalize": key["normalize"],
-    }
-
-
-def _paired(key):
-    """Latents for both views, with as many parameters as two autoencoders have."""
-    method = key["method"]
-    factor = 1 if method in RIVALS else 2
-    return PairedSAE(
-        factor * key["n_latents"],
-        random_state=key["seed"],
-        **(PAIRED_METHODS | RIVALS)[method],
-        **_settings(key),
-    )
-
-
-def _post_hoc(key):
-    """One dictionary for each view, from different initial directions."""
-    x_seed, y_seed = np.random.RandomState(key["seed"]).randint(2**31 - 1, size=2)
-    x_sae = TopKSAE(key["n_latents"], random_state=int(x_seed), **_settings(key))
-    y_sae = TopKSAE(key["n_latents"], random_state=int(y_seed), **_settings(key))
-    # a pass shows each distinct row of x once: smaller batches give equally many steps
-    x_sae.batch_size = max(1, round(key["batch_size"] * key["n_x"] / key["n_train"]))
-    return PostHocAlignedSAE(x_sae=x_sae, y_sae=y_sae, random_state=key["seed"])
 
 
 def _recall(X, y, groups):

@@ -17,11 +17,12 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from _common import FitLog, make_parser, mean_and_error, report, stopwatch
-from retrieval import PAIRED_METHODS
-from scipy import sparse, stats
+from _methods import PAIRED_METHODS
+from scipy import stats
 
 from skxsae import CoactivationMatcher, PairedSAE, PostHocAlignedSAE, TopKSAE
 from skxsae.datasets import load_array
+from skxsae.metrics import zero_shot_accuracy
 
 # of the text dictionary among the separate ones, against that of the images
 TEXT_BATCH, TEXT_PASSES = 1 / 2, 3
@@ -83,11 +84,20 @@ class Data(NamedTuple):
     texts: np.ndarray
 
 
-def load(images, texts):
-    """All arrays, with rows of unit length."""
+def load(images, texts, labels=None):
+    """All arrays, with rows of unit length.
+
+    Without the class of each image, classes follow one another, with equally many
+    images each.
+    """
     texts = np.stack([_unit(load_array(spec)) for spec in texts])
     n_classes = texts.shape[1]
     parts = [_unit(load_array(spec)) for spec in images]
+    if labels is not None:
+        classes = load_array(labels)
+        if len(classes) != sum(map(len, parts)) or classes.max() >= n_classes:
+            raise ValueError(f"{labels}: a class below {n_classes} for each image.")
+        return Data(np.vstack(parts), classes, texts)
     for spec, part in zip(images, parts, strict=True):
         if len(part) % n_classes:
             raise ValueError(f"{spec}: {len(part)} rows, but {n_classes} classes.")
@@ -130,15 +140,7 @@ def accuracy(images, texts, labels):
 
     A code that is all zero, of the image or of its class, makes a miss.
     """
-    images, texts = (
-        np.asarray(codes.toarray() if sparse.issparse(codes) else codes, np.float64)
-        for codes in (images, texts)
-    )
-    lengths = np.linalg.norm(texts, axis=1)
-    cosines = images @ (texts / np.where(lengths > 0, lengths, 1)[:, None]).T
-    cosines[:, lengths == 0] = -np.inf
-    hits = (cosines.argmax(axis=1) == labels) & (lengths[labels] > 0)
-    return float(100 * np.mean(hits & images.any(axis=1)))
+    return 100 * zero_shot_accuracy(images, texts, labels)
 
 
 def _key(args, data, method, number, seed):

@@ -51,7 +51,7 @@ def fitted(alignment, options):
     args = alignment._parse(options)
     data = alignment._load(args)
     key = alignment._key(args, data, args.methods, 2, 0)
-    sae = alignment._post_hoc(key).set_params(matcher=CoactivationMatcher(n_null=0))
+    sae = alignment.make_post_hoc(key).set_params(matcher=CoactivationMatcher(n_null=0))
     train = data.X[data.x_rows[data.train]], data.y[data.train]
     sae.fit(*train, groups=data.groups[data.train])
     pair = alignment.Pair(sae, data, key)

@@ -117,7 +117,7 @@ def test_retrieval_runs_every_method_with_equal_parameters(
     for fit in read_fits(tmp_path / "out", "retrieval"):
         rows |= fit["rows"]
         if fit["key"]["method"] not in ("dense", "post_hoc"):
-            sae = retrieval._paired(fit["key"])
+            sae = retrieval.make_paired(fit["key"])
             encoders = 1 if sae.coupling == "shared" else 2
             assert encoders * sae.n_latents == 2 * 8
     assert set(rows) == {
