@@ -1,0 +1,210 @@
+import itertools
+import sys
+
+import hypothesis.extra.numpy as hnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose
+from scipy import sparse
+
+from skxsae.metrics import (
+    linear_separability,
+    mean_difference_gap,
+    relative_modality_gap,
+    wasserstein_gap,
+)
+
+VALUES = st.sampled_from([0.0, 0.0, -1.5, 0.25, 2.0, 0.7])
+
+
+def views(n_rows):
+    return hnp.arrays(
+        np.float64, st.tuples(st.just(n_rows), st.just(3)), elements=VALUES
+    )
+
+
+def cosine_distance(a, b):
+    lengths = np.linalg.norm(a) * np.linalg.norm(b)
+    return 1.0 if lengths == 0 else 1.0 - np.dot(a, b) / lengths
+
+
+def reference_relative_gap(X, y, groups):
+    matched = np.mean([cosine_distance(a, b) for a, b in zip(X, y, strict=True)])
+    inside = []
+    for view in (X, y):
+        pairs = [
+            cosine_distance(view[i], view[j])
+            for i in range(len(view))
+            for j in range(len(view))
+            if groups[i] != groups[j]
+        ]
+        inside.append(np.mean(pairs))
+    if abs(matched) < 1e-12:
+        matched = 0.0
+    within = np.mean(inside)
+    within = 0.0 if abs(within) < 1e-12 else within
+    return matched / (matched + within) if matched + within > 0 else np.nan
+
+
+@settings(deadline=None)
+@given(X=views(5), y=views(3))
+def test_mean_difference(X, y):
+    expected = np.sqrt(np.sum((X.mean(axis=0) - y.mean(axis=0)) ** 2))
+    assert_allclose(mean_difference_gap(X, y), expected, rtol=1e-9, atol=1e-15)
+    found = mean_difference_gap(sparse.csr_array(X), y)
+    assert_allclose(found, expected, rtol=1e-9, atol=1e-15)
+    assert_allclose(
+        mean_difference_gap(3 * y, 3 * X), 3 * expected, rtol=1e-9, atol=1e-15
+    )
+
+
+def test_means_of_float32_are_taken_in_float64():
+    X = np.full((2**15, 1), 0.1, dtype=np.float32)
+    X[0] = 2**24
+    expected = np.mean(X.astype(np.float64))
+    assert_allclose(mean_difference_gap(X, np.zeros((1, 1))), expected, rtol=1e-12)
+
+
+@settings(deadline=None)
+@given(X=views(5), y=views(5))
+def test_wasserstein_is_the_cheapest_assignment(X, y):
+    cost = [[cosine_distance(a, b) for b in y] for a in X]
+    orders = itertools.permutations(range(5))
+    expected = min(np.mean([cost[i][j] for i, j in enumerate(p)]) for p in orders)
+    assert_allclose(wasserstein_gap(X, y), expected, atol=1e-12)
+    found = wasserstein_gap(y, sparse.csr_array(X), n_samples=None)
+    assert_allclose(found, expected, atol=1e-12)
+
+
+@settings(deadline=None)
+@given(X=views(6), y=views(2))
+def test_wasserstein_of_views_of_different_sizes(X, y):
+    pytest.importorskip("ot")
+    repeated = np.repeat(y, 3, axis=0)  # equally many rows with the same distribution
+    expected = wasserstein_gap(X, repeated)
+    assert_allclose(wasserstein_gap(X, y), expected, atol=1e-9)
+
+
+def test_wasserstein_draws_rows_of_each_view():
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((40, 3)), rng.standard_normal((60, 3)) + 1
+    found = wasserstein_gap(X, y, n_samples=20, random_state=3)
+    assert found == wasserstein_gap(X, y, n_samples=20, random_state=3)
+    assert found != wasserstein_gap(X, y, n_samples=20, random_state=4)
+    # all rows of both are drawn at some time
+    marked = np.vstack([np.eye(2)[[0]]] * 9 + [np.eye(2)[[1]]])
+    gaps = {
+        round(wasserstein_gap(marked, [[1.0, 0.0]], n_samples=1, random_state=seed))
+        for seed in range(60)
+    }
+    assert gaps == {0, 1}
+
+
+def test_wasserstein_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ot", None)
+    assert wasserstein_gap(np.eye(2), np.eye(2)) == 0
+    with pytest.raises(ImportError, match=r"skxsae\[ot\]"):
+        wasserstein_gap(np.eye(2), np.eye(2)[:1])
+
+
+def fit_logistic(rows, is_y, weights, C):
+    """Newton's method for the penalised logistic regression of the docstring."""
+    design = np.hstack([rows, np.ones((len(rows), 1))])
+    penalty = np.append(np.ones(rows.shape[1]), 0.0) / C
+    beta = np.zeros(design.shape[1])
+    for _ in range(50):
+        p = 1 / (1 + np.exp(-design @ beta))
+        gradient = design.T @ (weights * (p - is_y)) + penalty * beta
+        hessian = (design.T * (weights * p * (1 - p))) @ design + np.diag(penalty)
+        beta = beta - np.linalg.solve(hessian, gradient)
+    return lambda new: np.hstack([new, np.ones((len(new), 1))]) @ beta > 0
+
+
+def reference_training_accuracy(X, y, C):
+    rows, is_y = np.vstack([X, y]), np.repeat([0, 1], [len(X), len(y)])
+    rows = (rows - rows.mean(axis=0)) / rows.std(axis=0)
+    sizes = np.array([len(X), len(y)])
+    weights = (sizes.sum() / (2 * sizes))[is_y]
+    predicted = fit_logistic(rows, is_y, weights, C)(rows)
+    return np.mean([(predicted[is_y == v] == v).mean() for v in (0, 1)])
+
+
+@pytest.mark.parametrize("n_y", [60, 25])
+@pytest.mark.parametrize("C", [1.0, 0.01])
+def test_separability_on_the_training_rows(n_y, C):
+    rng = np.random.default_rng(n_y)
+    X, y = rng.standard_normal((60, 3)), rng.standard_normal((n_y, 3)) + [1, 0, 0.3]
+    expected = reference_training_accuracy(X, y, C)
+    assert 0.6 < expected < 0.95
+    assert linear_separability(X, y, cv=None, C=C) == pytest.approx(expected)
+    found = linear_separability(1e3 * y, 1e3 * X, cv=None, C=C)
+    assert found == pytest.approx(expected)
+
+
+def test_held_out_separability_of_equal_distributions():
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((2, 60, 20))
+    assert linear_separability(X, y, cv=None) > 0.6
+    assert linear_separability(X, y) < 0.6
+    assert linear_separability(X - X.mean(0), X - X.mean(0)) <= 0.5
+
+
+def test_no_fold_splits_a_pair():
+    # a classifier that saw a row's partner would call the row by the other name
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((40, 80))
+    y = X + 1e-3 * rng.standard_normal((40, 80))
+    accuracies = [linear_separability(X, y, random_state=seed) for seed in range(5)]
+    assert np.mean(accuracies) == pytest.approx(0.5, abs=0.07)
+    # nor one of a group: rows of a group of three are alike
+    X = np.repeat(X, 3, axis=0)
+    signs = np.repeat(rng.choice([-1.0, 1.0], (40, 80)), 3, axis=0)
+    groups = np.repeat(np.arange(40), 3)
+    split = linear_separability(X + 0.2 * signs, X - 0.2 * signs)
+    whole = linear_separability(X + 0.2 * signs, X - 0.2 * signs, groups=groups)
+    assert whole < split
+
+
+def test_separability_of_sparse_codes():
+    rng = np.random.default_rng(0)
+    X = rng.exponential(size=(60, 5)) * (rng.random((60, 5)) < 0.4)
+    y = rng.exponential(size=(60, 5)) * (rng.random((60, 5)) < 0.2)
+    # mean and penalty: the intercept takes up the centring
+    dense = linear_separability(X, y)
+    csr = linear_separability(sparse.csr_array(X), sparse.csr_array(y))
+    assert csr == pytest.approx(dense, abs=1e-12)
+
+
+@settings(deadline=None)
+@given(X=views(6), y=views(6), groups=st.sampled_from([None, [0, 0, 1, 1, 1, 2]]))
+def test_relative_gap(X, y, groups):
+    expected = reference_relative_gap(X, y, range(6) if groups is None else groups)
+    found = relative_modality_gap(X, y, groups=groups)
+    assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
+    found = relative_modality_gap(sparse.csr_array(y), 2 * X, groups=groups)
+    assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
+
+
+def test_relative_gap_of_extremes():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((500, 50))
+    assert relative_modality_gap(X, 2 * X) == 0
+    assert_allclose(relative_modality_gap(X, X[::-1]), 0.5, atol=0.01)
+    ones = np.ones((3, 2))
+    assert relative_modality_gap(ones, -ones) == 1
+    assert np.isnan(relative_modality_gap(ones, ones))
+
+
+def test_bad_input():
+    with pytest.raises(ValueError, match="X has 2 columns and y has 3"):
+        mean_difference_gap(np.ones((2, 2)), np.ones((2, 3)))
+    with pytest.raises(ValueError, match="single item"):
+        relative_modality_gap(np.ones((3, 2)), np.ones((3, 2)), groups=[1, 1, 1])
+    with pytest.raises(ValueError, match=r"cv=5 is larger than .* 3"):
+        linear_separability(np.eye(3), np.eye(3))
+    with pytest.raises(ValueError, match=r"groups are of pairs, but X has 3 .* 2"):
+        linear_separability(np.eye(3), np.eye(3)[:2], groups=[0, 1, 2])
+    with pytest.raises(ValueError, match="'n_samples' parameter of wasserstein_gap"):
+        wasserstein_gap(np.eye(3), np.eye(3), n_samples=0)
