@@ -72,7 +72,7 @@ def coactivation_matrix(X, y):
     prefer_skip_nested_validation=True,
 )
 def bridge_matrix(weights, x_components, y_components=None, *, percentile=None):
-    """Weights of pairs of latents times the cosines of their directions.
+    """Multiply weights of pairs of latents by the cosines of their directions.
 
     An entry is how much a pair of latents adds to the alignment of the views [1]_. With
     the weights of :func:`coactivation_matrix` it is the bridge matrix B_Sigma: its sum

@@ -201,8 +201,9 @@ def _strongest(components, energies, view, n_strongest):
         raise ValueError(f"{view}_energy has no energy: all entries are 0.")
     absent = (energies > 0) & ~is_present(components)
     if absent.any():
+        latent = np.flatnonzero(absent)[0]
         raise ValueError(
-            f"{view}_energy is not 0 for latent {np.flatnonzero(absent)[0]}, whose row of "
+            f"{view}_energy is not 0 for latent {latent}, whose row of "
             f"{view}_components is absent: set its energy to 0, or give its direction."
         )
     latents = np.flatnonzero(energies)

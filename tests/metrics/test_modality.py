@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from scipy import sparse
 
-from skxsae.metrics import energy, modality_score
+from skxsae.metrics import bimodal_latents, energy, energy_shares, modality_score
 
 CODES = hnp.arrays(
     np.float64,
@@ -45,3 +45,99 @@ def test_bad_input():
         modality_score(np.ones((2, 2)), np.ones((2, 3)))
     with pytest.raises(ValueError, match="'p' parameter of energy"):
         energy(np.ones((2, 2)), p=0)
+
+
+SCORES = st.lists(
+    st.sampled_from([0.0, 0.05, 0.3, 0.5, 0.7, 0.95, 1.0, np.nan]), min_size=1
+)
+TAUS = st.sampled_from([0.0, 0.05, 0.3, 0.5])
+
+
+@given(scores=SCORES, tau=TAUS)
+def test_bimodal_is_between_both_thresholds(scores, tau):
+    expected = [bool(tau <= score <= 1 - tau) for score in scores]
+    assert bimodal_latents(scores, tau=tau).tolist() == expected
+
+
+def plain_shares(of_x, of_y, tau, always_on):
+    """Shares of the energy, from the definitions."""
+    shares = dict.fromkeys(("bimodal", "x_only", "y_only", "always_on"), 0.0)
+    total = sum((a + b) / 2 for a, b in zip(of_x, of_y, strict=True))
+    for a, b, on in zip(of_x, of_y, always_on, strict=True):
+        if a + b == 0:
+            continue
+        score = a / (a + b)
+        if score > 1 - tau:
+            kind = "x_only"
+        elif score < tau:
+            kind = "y_only"
+        else:
+            kind = "bimodal"
+        shares[kind] += (a + b) / 2 / total
+        if on:
+            shares["always_on"] += (a + b) / 2 / total
+    return shares
+
+
+@given(
+    energies=hnp.arrays(
+        np.float64,
+        st.tuples(st.just(2), st.integers(1, 6)),
+        elements=st.sampled_from([0.0, 0.01, 1.0, 3.0]),
+    ),
+    tau=TAUS,
+    data=st.data(),
+)
+def test_energy_shares_are_those_of_the_kinds(energies, tau, data):
+    of_x, of_y = energies
+    always_on = data.draw(hnp.arrays(bool, len(of_x)))
+    shares = energy_shares(of_x, of_y, tau=tau, always_on=always_on)
+    found = shares.to_frame()["energy_share"]
+    if not energies.any():
+        assert found.isna().all()
+        return
+    expected = plain_shares(of_x, of_y, tau, always_on)
+    for kind, share in expected.items():
+        assert_allclose(getattr(shares, kind), share, rtol=1e-12, atol=1e-15)
+        assert_allclose(found[kind], share, rtol=1e-12, atol=1e-15)
+    assert_allclose(shares.bimodal + shares.x_only + shares.y_only, 1)
+    swapped = energy_shares(of_y, of_x, tau=tau, always_on=always_on)
+    assert_allclose(swapped.x_only, shares.y_only, atol=1e-15)
+    assert_allclose(swapped.bimodal, shares.bimodal, atol=1e-15)
+    scaled = energy_shares(7 * of_x, 7 * of_y, tau=tau)
+    assert_allclose(scaled.bimodal, shares.bimodal, atol=1e-15)
+
+
+def test_share_of_latents_that_are_always_on_is_unknown_without_their_mask():
+    frame = energy_shares([1.0, 2.0], [1.0, 0.0]).to_frame()
+    assert np.isnan(frame.loc["always_on", "energy_share"])
+    assert frame["n_latents"].tolist() == [1, 1, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (([1.0, -1.0], [0.0, 0.0]), "x_energy must be >= 0, got -1.0 for latent 1"),
+        (([1.0, 1.0], [0.0]), "y_energy has 1 entries, but there are 2 latents"),
+        (([[1.0]], [0.0]), "x_energy must be 1-dimensional.*got 2 dimensions"),
+        (([np.nan], [0.0]), "x_energy contains NaN"),
+    ],
+)
+def test_bad_energies_are_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        energy_shares(*arguments)
+
+
+def test_bad_scores_and_masks_are_named():
+    with pytest.raises(
+        ValueError, match=r"scores must be in \[0, 1\].*1.5 for latent 1"
+    ):
+        bimodal_latents([0.5, 1.5])
+    with pytest.raises(
+        ValueError, match="always_on must be a 1-dimensional mask of bo"
+    ):
+        energy_shares([1.0], [1.0], always_on=[1])
+    with pytest.raises(ValueError, match="always_on has 2 entries, but there are 1"):
+        energy_shares([1.0], [1.0], always_on=[True, False])
+    with pytest.raises(ValueError, match="'tau' parameter of bimodal_latents"):
+        bimodal_latents([0.5], tau=0.6)
