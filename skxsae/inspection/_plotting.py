@@ -61,9 +61,7 @@ def modality_colormap():
     """Orange for the second view alone, grey for both, blue for the first alone."""
     from matplotlib.colors import LinearSegmentedColormap
 
-    return LinearSegmentedColormap.from_list(
-        "modality", [Y_COLOR, BOTH_COLOR, X_COLOR]
-    )
+    return LinearSegmentedColormap.from_list("modality", [Y_COLOR, BOTH_COLOR, X_COLOR])
 
 
 def check_view_names(view_names):
