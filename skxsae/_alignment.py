@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 
-from skxsae._topk_sae import TopKSAE
 from skxsae._validation import distinct_rows
 
 _BY_LATENT = (
@@ -67,7 +66,7 @@ def own_columns(order):
 
 def reordered(sae, order):
     """Copy of a fitted autoencoder with latent ``order[j]`` at j, or none if -1."""
-    copy = TopKSAE(**sae.get_params(deep=False))
+    copy = type(sae)(**sae.get_params(deep=False))
     copy.__dict__.update(vars(sae))
     for name in ("translation_", "_stream"):
         copy.__dict__.pop(name, None)

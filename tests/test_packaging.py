@@ -64,6 +64,7 @@ PUBLIC_MODULES = [
     *(
         f"skxsae.{name}"
         for name in (
+            "baselines",
             "datasets",
             "embedding",
             "inspection",
