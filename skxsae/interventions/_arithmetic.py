@@ -131,7 +131,7 @@ def group_means(X, groups):
 def compose_queries(
     source, edit, *, bimodal_source=None, bimodal_edit=None, query="bimodal_edit"
 ):
-    """Queries for a sample that is changed as a text says.
+    """Add up queries for samples that are to be changed as a text says.
 
     Parameters
     ----------
