@@ -337,7 +337,7 @@ def code_report(codes, components=None, *, effective_rank=True):
     squares, n_connected, parts = 0.0, 0, []
     for rows, block in _gram_blocks(unit):
         squares += np.sum(block.data**2)
-        n_connected += np.count_nonzero(block.data)
+        n_connected += int(np.count_nonzero(block.data))
         if directions is not None:
             parts.append((rows, _upper(rows, block, directions)))
     # products of either sign may cancel, and count all the same

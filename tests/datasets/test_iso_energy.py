@@ -177,8 +177,8 @@ def test_types_and_containers():
 
 
 def test_subspaces_of_a_width_that_three_does_not_divide():
-    data = generate(n_features=50, tau_1=0.7)
-    assert np.linalg.matrix_rank(data.features_1[data.kinds_1 == "bimodal"]) == 16
+    data = generate(n_features=50, n_unimodal=5, tau_1=0.7)
+    assert np.linalg.matrix_rank(data.features_1[data.kinds_1 == "bimodal"]) == 18
     assert np.linalg.matrix_rank(data.features_1) == 50
 
 
