@@ -1,19 +1,16 @@
-"""Choosing the parameters of an autoencoder."""
+"""Choosing the weight of an alignment term."""
 
 from dataclasses import dataclass
-from numbers import Integral, Real
+from numbers import Real
 
 import numpy as np
 import pandas as pd
 from sklearn.base import clone
-from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit
-from sklearn.utils import _safe_indexing, indexable
 from sklearn.utils._param_validation import Interval, validate_params
 
 from skxsae._paired_sae import PairedSAE
 from skxsae._training import DivergedError
-
-__all__ = ["AlignmentWeightSelection", "select_alignment_weight"]
+from skxsae.model_selection._split import TEST_SIZE, split_pairs
 
 _WEIGHTS = tuple(np.logspace(-6, -1, 6))
 
@@ -93,10 +90,7 @@ class AlignmentWeightSelection:
         "weights": ["array-like"],
         "groups": ["array-like", None],
         "max_drop": [Interval(Real, 0, None, closed="left")],
-        "test_size": [
-            Interval(Real, 0, 1, closed="neither"),
-            Interval(Integral, 1, None, closed="left"),
-        ],
+        "test_size": TEST_SIZE,
         "random_state": ["random_state"],
     },
     prefer_skip_nested_validation=True,
@@ -186,12 +180,9 @@ def select_alignment_weight(
             f"alignment={estimator.alignment!r}. Set alignment; only the couplings "
             "'shared' and 'global_topk' take a term."
         )
-    X, y, groups = indexable(X, y, groups)
-    splitter = ShuffleSplit if groups is None else GroupShuffleSplit
-    split = splitter(1, test_size=test_size, random_state=random_state)
-    train, test = next(split.split(X, groups=groups))
-    X_test, y_test = _safe_indexing(X, test), _safe_indexing(y, test)
-    X_train, y_train = _safe_indexing(X, train), _safe_indexing(y, train)
+    (X_train, y_train, _), (X_test, y_test, _) = split_pairs(
+        X, y, groups, test_size, random_state
+    )
     weights = np.append(0.0, np.unique(weights))
     explained, always_on, admissible = [], [], []
     best = 0
