@@ -189,6 +189,12 @@ def transport(data):
     return lambda: metrics.transport_plan(D, near, *energies, max_latents=len(D)).cost
 
 
+def shares(data):
+    """Shares of energies that are there."""
+    energies = data.energies
+    return lambda: metrics.energy_shares(*energies).bimodal
+
+
 def bias(data):
     """Half of the latents are of x alone, and the strongest of them looked at."""
     X, y = data.codes
@@ -267,7 +273,7 @@ METRICS = {
     "dead_latents": of_codes(lambda X, y: metrics.dead_latents(X).sum()),
     "always_on_latents": of_codes(lambda X, y: metrics.always_on_latents(X).sum()),
     "support_split": of_codes(lambda X, y: metrics.support_split(X, y).both.sum()),
-    "energy_shares": lambda data: lambda: metrics.energy_shares(*data.energies).bimodal,
+    "energy_shares": shares,
     "bias_latents": bias,
     "coactivation_matrix": of_codes(lambda X, y: metrics.coactivation_matrix(X, y).nnz),
     "bridge_matrix": bridge,

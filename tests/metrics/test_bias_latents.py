@@ -90,6 +90,12 @@ def test_a_bias_in_parts_is_recognised():
     assert found.total_frequency == pytest.approx(0.5)
 
 
+def test_a_share_that_is_just_reached_is_strong():
+    X, y = np.array([[1.0, np.sqrt(3.0)]]), np.zeros((1, 2))
+    found = bias_latents(X, y, np.eye(2), [1.0, 3.0], [0.0, 0.0], min_share=0.25)
+    assert found.latents.tolist() == [1, 0]
+
+
 def test_spectrum_falls_and_tells_the_power_of_an_active_latent():
     X, _, _ = make_views(3)
     X[:, 2] = 0
