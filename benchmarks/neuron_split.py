@@ -1,7 +1,7 @@
 """How many latents are dead, active in one view or in both, for every method.
 
 The split that the group-sparse paper reports for CLIP ViT-B/16: a shared dictionary,
-the same with the group-sparse term, and with masking as well; beside them the iso-energy
+the same with the group-sparse term, and with masking too; beside them the iso-energy
 term and separate dictionaries of half the latents each after their matching. A matched
 pair of latents is one column there, so that there are fewer columns than latents.
 """
