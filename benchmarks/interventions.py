@@ -3,7 +3,8 @@
 Tables 9 and 12 of the iso-energy paper: reconstructions of held-out pairs as they are,
 after the baselines, and without the latents of a single view, with five measures of the
 gap and recall@1. Tables 7 and 8 in a form that any paired arrays allow: the query is a
-sample of x plus the texts of its nearest neighbour in x, and the answer that neighbour.
+sample of the native view plus what the other view has of its nearest neighbour, and the
+answer that neighbour. Embeddings are scaled to unit length first.
 """
 
 import functools
@@ -31,14 +32,14 @@ from skxsae.metrics import (
 )
 
 ALIGNMENTS = ("none", "iso_energy", "iso_energy_masked")
-REMOVERS = {
-    "center": {},
-    "project_means": {},
-    "project_difference": {},
-    "project_coordinates": {},
-    "shift": {},
-    "random_shift": {},
-}
+REMOVERS = (
+    "center",
+    "project_means",
+    "project_difference",
+    "project_coordinates",
+    "shift",
+    "random_shift",
+)
 COLUMNS = ("mean_difference", "wasserstein", "separability", "relative_gap", "ood")
 CANDIDATES = 256
 
@@ -84,7 +85,8 @@ def _parse(argv):
     add("-k", type=int, default=16, help="active latents of a sample")
     add("--epochs", type=int, default=30)
     add("--batch-size", type=int, default=1024, help="pairs of a gradient step")
-    add("--tau", type=float, default=0.05, help="least share of the energy")
+    add("--tau", type=float, nargs="+", default=[0.05], help="least share of energy")
+    add("--native", choices=["x", "y"], default="x", help="view of the OOD score")
     add("--neighbor", type=int, default=10, help="which neighbour the OOD score takes")
     add("--coordinates", type=int, default=2, help="that project_coordinates zeroes")
     return parser.parse_args(argv)
@@ -93,7 +95,7 @@ def _parse(argv):
 def _key(args, data, alignment, seed):
     """All that a fit and its measurements depend on."""
     names = ("x", "y", "n_latents", "k", "epochs", "batch_size", "loss", "activation")
-    names += ("tau", "neighbor", "coordinates")
+    names += ("tau", "native", "neighbor", "coordinates")
     weight = args.alignment_weight if alignment != "none" else None
     return {
         "alignment": alignment,
@@ -107,26 +109,38 @@ def _key(args, data, alignment, seed):
 
 def run(key, data):
     """Fit one dictionary, and measure every intervention on its reconstructions."""
-    train = data.X[data.x_rows[data.train]], data.y[data.train]
+    train = _pairs(data, data.train)
     with stopwatch() as seconds:
         sae = _paired(key).fit(*train)
     first = np.unique(data.x_rows[data.test], return_index=True)[1]
     rows = data.test[np.sort(first)]  # one pair for each row of x
-    test = data.X[data.x_rows[rows]], data.y[rows]
+    test = _pairs(data, rows)
     codes, test_codes = sae.transform(*train), sae.transform(*test)
-    kept = ModalityFilter(tau=key["tau"]).fit(*codes)
+    filters = [ModalityFilter(tau=tau).fit(*codes) for tau in key["tau"]]
     rebuilt = sae.inverse_transform(*codes), sae.inverse_transform(*test_codes)
-    moved = dict(interventions(key, sae, kept, rebuilt, test_codes))
     table = {"embeddings": _measures(test, key)}
-    table |= {name: _measures(views, key) for name, views in moved.items()}
-    floor = rebuilt[1][0], _other_rows(sae, data, key, len(rows))
+    for name, views in interventions(key, sae, filters, rebuilt, test_codes):
+        table[name] = _measures(views, key)
+    native = "xy".index(key["native"])
+    floor = rebuilt[1][native], _other_rows(rebuilt[0][native], key, len(rows))
     return {
         **seconds,
         "rows": table,
         "floor": _floor(floor, key),
-        "arithmetic": _arithmetic(sae, kept, data, rows, key),
-        "quality": _quality(sae, kept, test),
+        "arithmetic": _arithmetic(sae, filters[0], data, rows, key),
+        "quality": _quality(sae, filters, test),
     }
+
+
+def _pairs(data, rows):
+    """Both views of some pairs, of unit length."""
+    return _unit(data.X[data.x_rows[rows]]), _unit(data.y[rows])
+
+
+def _unit(rows):
+    """Rows of unit length in float32."""
+    rows = np.asarray(rows, dtype=np.float64)
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
 def _paired(key):
@@ -148,24 +162,30 @@ def _paired(key):
     )
 
 
-def interventions(key, sae, kept, rebuilt, test_codes):
+def interventions(key, sae, filters, rebuilt, test_codes):
     """Yield the name of each intervention and both views of the test pairs after it."""
     train, test = rebuilt
     yield "unchanged", test
-    for method, options in REMOVERS.items():
+    for method in REMOVERS:
         remover = ModalityGapRemover(
-            method,
-            n_coordinates=key["coordinates"],
-            random_state=key["seed"],
-            **options,
+            method, n_coordinates=key["coordinates"], random_state=key["seed"]
         )
         yield method, remover.fit(*train).transform(*test)
-    yield "ours", bimodal_reconstruction(sae, *test_codes, kept.support_)
+    rng = np.random.default_rng(key["seed"])
+    for kept in filters:
+        support = kept.support_
+        yield f"ours, tau {kept.tau}", bimodal_reconstruction(sae, *test_codes, support)
+        # as many latents, whatever view they are of
+        yield (
+            f"random latents, tau {kept.tau}",
+            bimodal_reconstruction(sae, *test_codes, rng.permutation(support)),
+        )
 
 
 def _measures(views, key):
     """The gap between two views, and recall@1 among few candidates and among all."""
-    gap = modality_gap_report(*views, k=key["neighbor"], random_state=key["seed"])
+    options = {"k": key["neighbor"], "native": key["native"]}
+    gap = modality_gap_report(*views, random_state=key["seed"], **options)
     few = min(CANDIDATES, len(views[0]))
     items = np.arange(len(views[0]))  # rows that an intervention makes equal stay apart
     recall = functools.partial(recall_at_k_score, *views, k=1, groups=items)
@@ -176,12 +196,10 @@ def _measures(views, key):
     }
 
 
-def _other_rows(sae, data, key, n_rows):
-    """Reconstructions of as many different training rows of x."""
-    rows = np.unique(data.x_rows[data.train])
-    rows = np.random.default_rng(key["seed"]).permutation(rows)[:n_rows]
-    view = sae.x_sae_
-    return view.inverse_transform(view.transform(data.X[np.sort(rows)]))
+def _other_rows(rebuilt, key, n_rows):
+    """As many different reconstructions of the training set."""
+    rows = np.unique(rebuilt, axis=0)
+    return np.random.default_rng(key["seed"]).permutation(rows)[:n_rows]
 
 
 def _floor(views, key):
@@ -201,24 +219,24 @@ def _equally_many(views):
 
 
 def _arithmetic(sae, kept, data, rows, key):
-    """Semantic arithmetic from each test row of x to its nearest neighbour in x."""
-    x_rows = data.x_rows[rows]
-    unit = np.asarray(data.X[x_rows], dtype=np.float64)
-    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
-    cosines = unit @ unit.T
-    np.fill_diagonal(cosines, -np.inf)
-    target = cosines.argmax(axis=1)
-    texts = _mean_texts(data, x_rows)
-    source = data.X[x_rows]
-    codes = sae.transform(source, texts[target].astype(source.dtype))
+    """Semantic arithmetic from each sample to its nearest neighbour in its view."""
+    views = [_pairs(data, rows)[0], _mean_of_x(data, rows)]
+    if key["native"] == "y":
+        views[1] = _pairs(data, rows)[1]
+    codes = sae.transform(*views)
     full = sae.inverse_transform(*codes)
     bimodal = bimodal_reconstruction(sae, *codes, kept.support_)
+    native = "xy".index(key["native"])
+    cosines = views[native] @ views[native].T
+    np.fill_diagonal(cosines, -np.inf)
+    target = cosines.argmax(axis=1)
     n_targets = len(np.unique(target))
     result = evaluate_arithmetic(
-        *full,
-        full[0][target],
-        bimodal_source=bimodal[0],
-        bimodal_edit=bimodal[1],
+        full[native],
+        full[1 - native][target],
+        full[native][target],
+        bimodal_source=bimodal[native],
+        bimodal_edit=bimodal[1 - native][target],
         target_groups=target,
         depths=[min(depth, n_targets) for depth in (10, 50)],
         n_neighbors=key["neighbor"],
@@ -227,25 +245,24 @@ def _arithmetic(sae, kept, data, rows, key):
     return {name: row.to_dict() for name, row in frame.iterrows()}
 
 
-def _mean_texts(data, x_rows):
-    """Mean of the test texts of each row of x, of unit length."""
+def _mean_of_x(data, rows):
+    """Mean of the test rows of y of each row of x, of unit length."""
     test = data.test[np.argsort(data.x_rows[data.test], kind="stable")]
     of_x = data.x_rows[test]
-    means = group_means(np.asarray(data.y[test], dtype=np.float64), of_x)
-    place = np.searchsorted(np.unique(of_x), x_rows)
-    return means[place] / np.linalg.norm(means[place], axis=1, keepdims=True)
+    means = group_means(_unit(data.y[test]), of_x)
+    return _unit(means[np.searchsorted(np.unique(of_x), data.x_rows[rows])])
 
 
-def _quality(sae, kept, test):
-    """How well the dictionary fits, and what the filter leaves of it."""
-    scores = kept.modality_scores_
-    unimodal = ~kept.support_ & ~np.isnan(scores)
+def _quality(sae, filters, test):
+    """How well the dictionary fits, and what each filter leaves of it."""
+    scores = filters[0].modality_scores_
     return {
         "explained_variance_x": sae.x_sae_.score(test[0]),
         "explained_variance_y": sae.y_sae_.score(test[1]),
-        "bimodal": int(kept.support_.sum()),
-        "unimodal": int(unimodal.sum()),
         "dead": int(np.isnan(scores).sum()),
+        "x_only": int(np.sum(scores > 1 - filters[0].tau)),
+        "y_only": int(np.sum(scores < filters[0].tau)),
+        **{f"bimodal, tau {f.tau}": int(f.support_.sum()) for f in filters},
     }
 
 
@@ -310,11 +327,12 @@ def tabulate(fits):
 def _figures(fits):
     """What filtering does to the gap, in a few words."""
     parts = []
+    ours = f"ours, tau {fits[0]['key']['tau'][0]}"
     for alignment in dict.fromkeys(fit["key"]["alignment"] for fit in fits):
         rows = [fit["rows"] for fit in fits if fit["key"]["alignment"] == alignment]
         words = [
             f"{column} {np.mean([row['unchanged'][column] for row in rows]):.3f} to "
-            f"{np.mean([row['ours'][column] for row in rows]):.3f}"
+            f"{np.mean([row[ours][column] for row in rows]):.3f}"
             for column in ("mean_difference", "wasserstein", "ood", "recall@1")
         ]
         parts.append(f"{alignment}: {', '.join(words)}")

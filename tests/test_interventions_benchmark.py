@@ -10,7 +10,12 @@ import pytest
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 ROWS = {
     *("embeddings", "unchanged", "center", "project_means", "project_difference"),
-    *("project_coordinates", "shift", "random_shift", "ours"),
+    *("project_coordinates", "shift", "random_shift"),
+    *(
+        f"{kind}, tau {tau}"
+        for kind in ("ours", "random latents")
+        for tau in (0.2, 0.4)
+    ),
 }
 
 
@@ -29,7 +34,18 @@ def report(tmp_path_factory):
     options = ["--x", f"{folder}/views.npz:image", "--y", f"{folder}/views.npz:text"]
     options += ["--groups", f"{folder}/groups.npy", "--test", f"{folder}/test.npy"]
     options += ["--n-latents", "12", "-k", "3", "--epochs", "3", "--batch-size", "32"]
-    options += ["--neighbor", "3", "--seeds", "0", "1", "--out", str(folder / "out")]
+    options += [
+        "--neighbor",
+        "3",
+        "--tau",
+        "0.2",
+        "0.4",
+        "--seeds",
+        "0",
+        "1",
+        "--out",
+        str(folder / "out"),
+    ]
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(FOLDER))
         module = importlib.import_module("interventions")
@@ -51,8 +67,9 @@ def test_every_intervention_of_every_fit(report):
     for fit in fits:
         assert set(fit["rows"]) == ROWS
         quality = fit["quality"]
-        total = quality["bimodal"] + quality["unimodal"] + quality["dead"]
-        assert total == 12
+        unimodal = quality["x_only"] + quality["y_only"]
+        assert quality["bimodal, tau 0.2"] + unimodal + quality["dead"] == 12
+        assert quality["bimodal, tau 0.4"] <= quality["bimodal, tau 0.2"]
     plain = [fit for fit in fits if fit["key"]["alignment"] == "none"]
     assert all(fit["key"]["alignment_weight"] is None for fit in plain)
 
@@ -60,17 +77,17 @@ def test_every_intervention_of_every_fit(report):
 def test_embeddings_by_hand(report):
     images, texts, fits, _ = report
     # one caption of each held-out image
-    X, y = images[40:].astype(float), texts[80::2].astype(float)
+    X, y = unit(images[40:].astype(float)), unit(texts[80::2].astype(float))
     for fit in fits:
         row = fit["rows"]["embeddings"]
         gap = np.linalg.norm(X.mean(axis=0) - y.mean(axis=0))
-        assert row["mean_difference"] == pytest.approx(gap)
+        assert row["mean_difference"] == pytest.approx(gap, rel=1e-5)
         cosines = unit(X) @ unit(y).T
         matched = 1 - np.diag(cosines).mean()
         off = ~np.eye(20, dtype=bool)
         inside = [1 - (unit(v) @ unit(v).T)[off].mean() for v in (X, y)]
         expected = matched / (matched + np.mean(inside))
-        assert row["relative_gap"] == pytest.approx(expected)
+        assert row["relative_gap"] == pytest.approx(expected, rel=1e-5)
         own = np.diag(cosines)
         recall = [(own >= table.max(axis=1)).mean() for table in (cosines, cosines.T)]
         assert row["recall@1"] == pytest.approx(np.mean(recall))
@@ -98,9 +115,13 @@ def test_measurements_are_means_of_seeds(report):
         for row in measurements
     }
     values = [
-        fit["rows"]["ours"]["ood"] for fit in fits if fit["key"]["alignment"] == "none"
+        fit["rows"]["ours, tau 0.4"]["ood"]
+        for fit in fits
+        if fit["key"]["alignment"] == "none"
     ]
-    assert found["rows", "none", "ours", "ood"] == pytest.approx(np.mean(values))
+    assert found["rows", "none", "ours, tau 0.4", "ood"] == pytest.approx(
+        np.mean(values)
+    )
     assert len(found) == 2 * (len(ROWS) * 7 + 5 * 2)
 
 
