@@ -44,16 +44,16 @@ def concept_views(estimator):
 
     Concepts have the numbers of the columns of `transform`. A soft assignment has no
     column of both views: there a match is one concept, under the number of its latent
-    of x, and the number of its latent of y is left empty.
+    of x, and the number of its latent of y is left empty, see `other_columns`.
     """
     if isinstance(estimator, TopKSAE):
         check_is_fitted(estimator)
         latents = np.arange(estimator.n_latents_)
         absent = ~estimator.components_.any(axis=1)
         return {"x": ConceptView(estimator, np.where(absent, -1, latents))}
+    saes = both_autoencoders(estimator, "PostHocAlignedSAE, PairedSAE or TopKSAE")
     views = {
-        name: concept_views(sae)["x"]
-        for name, sae in zip("xy", both_autoencoders(estimator), strict=True)
+        name: concept_views(sae)["x"] for name, sae in zip("xy", saes, strict=True)
     }
     matches = getattr(estimator, "matches_", None)
     if matches is not None:
@@ -65,15 +65,23 @@ def concept_views(estimator):
     return views
 
 
-def both_autoencoders(estimator):
+def other_columns(estimator):
+    """Column of y by number of concept, where a soft assignment has two columns."""
+    if getattr(estimator, "matches_", None) is None:
+        return pd.Series(dtype=int)
+    x_columns, y_columns = (estimator._matched_columns(view) for view in "xy")
+    differ = x_columns != y_columns
+    return pd.Series(y_columns[differ], index=x_columns[differ])
+
+
+def both_autoencoders(estimator, expected="PostHocAlignedSAE or PairedSAE"):
     """The fitted autoencoder of each of two views."""
     check_is_fitted(estimator)
     if not (hasattr(estimator, "x_sae_") and hasattr(estimator, "y_sae_")):
         raise TypeError(
-            "estimator must be a fitted PostHocAlignedSAE or PairedSAE, got "
-            f"{type(estimator).__name__}. Of a pipeline or a search, pass the step or "
-            "the best_estimator_, and arrays as that one sees them. Where one view is "
-            "enough, a TopKSAE will do."
+            f"estimator must be a fitted {expected}, got {type(estimator).__name__}. "
+            "Of a pipeline or a search, pass the step or the best_estimator_, and "
+            "arrays as that one sees them."
         )
     return estimator.x_sae_, estimator.y_sae_
 

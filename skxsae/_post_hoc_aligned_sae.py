@@ -194,6 +194,8 @@ class PostHocAlignedSAE(TwoViewMixin, BaseEstimator):
             The fitted estimator.
         """
         self._check_shorthands()
+        if self.matcher is not None:
+            self.matcher._validate_params()  # before anything is trained
         with unchanged_on_error(self):
             view_x, view_y, groups = self._check_training_views(X, y, groups)
             self._check_groups_differ(groups)
@@ -267,7 +269,7 @@ class PostHocAlignedSAE(TwoViewMixin, BaseEstimator):
             if explicit and value != defaults[name]:
                 raise ValueError(
                     f"{name}={value!r} has no effect on {explicit[0]}, which is given. "
-                    f"Set {explicit[0]}__{name}, and give both autoencoders."
+                    f"Set it in {explicit[0]}, or leave x_sae and y_sae out."
                 )
 
     def _fit_view(self, sae, size, view, seed, callbacks, name):

@@ -44,15 +44,16 @@ def check_second_view(estimator, y, *, n_features=None, min_samples=1):
         )
     y = without_torch(y)
     if not _is_lazy(y, min_samples):
-        y = check_array(
-            y,
-            dtype=FLOATS,
-            ensure_all_finite=False,
-            ensure_2d=False,
-            ensure_min_samples=min_samples,
-            input_name="y",
-            estimator=estimator,
-        )
+        with _hint_at_encoders():
+            y = check_array(
+                y,
+                dtype=FLOATS,
+                ensure_all_finite=False,
+                ensure_2d=False,
+                ensure_min_samples=min_samples,
+                input_name="y",
+                estimator=estimator,
+            )
     if y.ndim == 1:
         warnings.warn(
             "A column-vector y was passed when a 2d array was expected: y is taken as "
@@ -69,6 +70,20 @@ def check_second_view(estimator, y, *, n_features=None, min_samples=1):
             "features in the second view."
         )
     return y
+
+
+@contextmanager
+def _hint_at_encoders():
+    """Say what to do with texts where numbers are expected."""
+    try:
+        yield
+    except ValueError as error:
+        if "could not convert string" not in str(error):
+            raise
+        raise ValueError(
+            f"y must be numbers, the embeddings of the second view: {error}. Texts are "
+            "embedded first, such as by skxsae.embedding.OpenCLIPTextEncoder."
+        ) from error
 
 
 def without_torch(X):
@@ -105,7 +120,7 @@ def check_finite(X, name):
             kind = "NaN" if np.isnan(block[row, column]) else "infinity"
             raise ValueError(
                 f"Input {name} contains {kind} in row {rows.start + row}, column "
-                f"{column}. Drop or impute such rows before fitting, in both views."
+                f"{column}. Drop or impute such rows, in both views."
             )
 
 

@@ -8,6 +8,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
+from sklearn.utils._param_validation import InvalidParameterError
 
 from skxsae import CoactivationMatcher, PostHocAlignedSAE, TopKSAE
 from skxsae.datasets import make_paired_features
@@ -415,3 +416,15 @@ def test_matching_by_decoder_directions():
     assert_allclose(sae.matches_["decoder_cosine"], (x * y).sum(axis=1), atol=1e-5)
     total = sae.matches_["decoder_cosine"].sum()
     assert total > fit_small(data).matches_["decoder_cosine"].sum()
+
+
+@pytest.mark.parametrize(
+    "parameters", [{"assignment": "hungarain"}, {"metric": "corr"}, {"min_fires": -1}]
+)
+def test_a_wrong_matcher_is_refused_before_anything_is_trained(parameters):
+    matcher = CoactivationMatcher(**parameters)
+    X = np.random.default_rng(0).normal(size=(30, 4))
+    sae = PostHocAlignedSAE(8, 2, max_iter=1, matcher=matcher)
+    with pytest.raises(InvalidParameterError, match="of CoactivationMatcher must"):
+        sae.fit(X, X)
+    assert not hasattr(sae, "x_sae_")

@@ -3,6 +3,7 @@ import re
 import hypothesis.extra.numpy as hnp
 import hypothesis.strategies as st
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
@@ -280,3 +281,9 @@ def test_without_an_error_they_stay():
     with unchanged_on_error(estimator):
         estimator.coef_ = [3]
     assert estimator.coef_ == [3]
+
+
+@pytest.mark.parametrize("wrap", [list, np.array, pd.Series, pd.DataFrame])
+def test_texts_as_the_second_view_are_explained(wrap):
+    with pytest.raises(ValueError, match=r"y must be numbers.*a dog.*TextEncoder"):
+        check_second_view(Estimator(), wrap(["a dog", "a cat"]))

@@ -23,6 +23,8 @@ def open_cache(folder, fingerprint, n_features):
         yield _NoCache()
         return
     path = Path(folder) / FILE_NAME
+    if path.parent.exists() and not path.parent.is_dir():
+        raise ValueError(f"cache_dir={str(folder)!r} is a file, but must be a folder.")
     path.parent.mkdir(parents=True, exist_ok=True)
     with _named_errors(path):
         connection = sqlite3.connect(path, timeout=_TIMEOUT, isolation_level=None)

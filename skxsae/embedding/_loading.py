@@ -12,6 +12,12 @@ def _open_clip():
             "A model of open_clip requires the package open_clip_torch: "
             "pip install 'skxsae[clip]'."
         ) from error
+    except RuntimeError as error:  # "operator torchvision::nms does not exist"
+        raise ImportError(
+            f"open_clip cannot be imported: {error}. torchvision fails like this if "
+            "it is of another build than torch, one for CUDA and one for the CPU: "
+            "install both from the same index."
+        ) from error
     return open_clip
 
 

@@ -8,10 +8,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from scipy import sparse
+from sklearn import config_context
 from sklearn.utils import check_consistent_length
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
-from skxsae._concepts import concept_views, names_by_concept, strongest_rows
+from skxsae._concepts import (
+    concept_views,
+    names_by_concept,
+    other_columns,
+    strongest_rows,
+)
 from skxsae._validation import check_view, distinct_rows
 from skxsae.embedding._entries import check_entries
 from skxsae.inspection._concept_table import (
@@ -151,7 +157,9 @@ def explore(
 
     Notes
     -----
-    A concept is of one view alone where the other has less than 5 % of its energy. Its
+    A concept is of one view alone where the other has less than 5 % of its energy. One
+    of both views whose match scores no higher than the noise floor has a kind of its
+    own, "by chance": its two latents may have nothing to do with each other. Its
     bridge partners are the concepts of the other view that are active with it under
     another number, by the mean product of the two activations times the cosine of the
     two directions; without the cosine if the views differ in width.
@@ -186,7 +194,7 @@ def explore(
     codes = Codes.of(views, data)
     last = list(data)[-1]
     queries = _queries(queries, texts, codes.codes[last], views[last])
-    table = concept_numbers(codes).join(_matching(estimator))
+    table = _with_matches(concept_numbers(codes), estimator)
     if names is None:
         names = _terms_of(codes, texts, x_texts)
     named = names_by_concept(names, len(table))
@@ -201,6 +209,7 @@ def explore(
     page = {
         "views": names_of_views,
         "concepts": {"number": shown.tolist(), **to_columns(table)},
+        "other_columns": {int(j): int(i) for i, j in other_columns(estimator).items()},
         "places": _places(layout, features, shown, random_state),
         "top": top,
         "items": items.to_dict(),
@@ -265,12 +274,18 @@ def _named_views(data, view_names):
     }
 
 
-def _matching(estimator):
-    """What the estimator tells of its matches, by concept."""
+def _with_matches(table, estimator):
+    """The table with what is known of the matches; those by chance are a kind."""
     if not hasattr(estimator, "matches_"):
-        return pd.DataFrame()
-    columns = ["margin", "above_noise"]
-    return estimator.matches_[columns].set_axis(estimator._matched_columns("x"))
+        return table
+    with_null = not np.isnan(estimator.matcher_.noise_floor_)
+    columns = ["margin", "above_noise"] if with_null else ["margin"]
+    matches = estimator.matches_[columns].set_axis(estimator._matched_columns("x"))
+    table = table.join(matches)
+    if with_null:
+        by_chance = (table["kind"] == "shared") & table["above_noise"].eq(False)
+        table.loc[by_chance, "kind"] = "chance"
+    return table
 
 
 def _terms_of(codes, texts, x_texts):
@@ -317,7 +332,8 @@ def _top_items(view, codes, data, items, n):
 def _places(layout, features, shown, random_state):
     """Coordinates of the concepts that are shown, as a list for either axis."""
     if isinstance(layout, str):
-        places = place_concepts(features, layout, random_state)
+        with config_context(transform_output="default"):
+            places = place_concepts(features, layout, random_state)
     else:
         places = layout[shown]
     return np.round(places.T.astype(float), 3).tolist()

@@ -66,7 +66,9 @@ class Items:
     def warn(self):
         """Name the pictures that could not be read, if there are any."""
         if self.unreadable:
-            message = describe_unreadable("images", self.images, self.unreadable)
+            message = describe_unreadable(
+                "images", self.images, dict(sorted(self.unreadable.items()))
+            )
             warnings.warn(f"{message}. Their place is empty.", stacklevel=3)
 
 

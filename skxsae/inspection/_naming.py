@@ -17,7 +17,7 @@ from sklearn.utils._param_validation import (
 )
 
 from skxsae._coactivation import Marginals
-from skxsae._concepts import concept_view, largest_of_rows
+from skxsae._concepts import concept_view, largest_of_rows, other_columns
 from skxsae._validation import check_view
 
 N_NAMES = 4
@@ -97,7 +97,9 @@ def name_latents(
     Returns
     -------
     names : DataFrame with a row for each concept that the view has
-        The index is the number of the concept, its column of the codes. Columns are
+        The index is the number of the concept, its column of the codes; under a soft
+        assignment, where a concept has a column for each view, it is there under both.
+        Columns are
         "name", "confidence" (at most 1, see above), "margin" of the confidence over
         the next best name, "also" (a string of further names) and, but for
         "direction", "n_active", the number of rows of `X` on which the latent is
@@ -136,7 +138,7 @@ def name_latents(
     if method == "direction":
         X = check_view(concepts.sae, X, reset=False)
         table = _name_table(texts, *_by_cosine(X, concepts.directions(), n_names))
-        return table[concepts.present]
+        return _under_both_columns(table[concepts.present], estimator)
     codes = concepts.codes(X, device)
     if method == "code":
         every = sparse.eye_array(len(texts), format="csr")
@@ -144,7 +146,16 @@ def name_latents(
         table = _name_table(texts, *ranked)
     else:
         table = terms_of_concepts(codes, texts, vectorizer, n_names)
-    return table.assign(n_active=Marginals.from_codes(codes).fires)[concepts.present]
+    table = table.assign(n_active=Marginals.from_codes(codes).fires)
+    return _under_both_columns(table[concepts.present], estimator)
+
+
+def _under_both_columns(table, estimator):
+    """The table with a second row for a concept that has two columns of the codes."""
+    columns = other_columns(estimator)
+    columns = columns[columns.index.isin(table.index)]
+    again = table.loc[columns.index].set_axis(columns)
+    return pd.concat([table, again]).sort_index().rename_axis("concept")
 
 
 def terms_of_concepts(codes, texts, vectorizer, n_names):
@@ -191,10 +202,10 @@ def _by_correlation(codes, present, n_names, n_unseen):
     """
     n_samples = codes.shape[0]
     codes = sparse.csc_array(codes, dtype=np.float64)
-    mean, share = codes.mean(axis=0), present.mean(axis=0)
+    count = present.sum(axis=0)
+    mean, share = codes.mean(axis=0), count / n_samples
     variance = np.maximum(codes.power(2).mean(axis=0) - mean**2, 0)
     spread = share * (1 - share)
-    count = share * n_samples
     trust = count / np.maximum(count + n_unseen, 1)
 
     def scores(latents):

@@ -99,7 +99,7 @@ def steer(
     sae = concepts.sae
     X = check_view(sae, X, reset=False)
     latents = _latents_of(concept, concepts, view)
-    strengths = np.broadcast_to(np.asarray(strength, dtype=np.float64), latents.shape)
+    strengths = _strengths_of(strength, len(latents))
     if on == "reconstruction":
         codes = sparse.csr_array(sae._own_codes(X, device))
         return sae.inverse_transform(codes + _added(strengths, latents, codes))
@@ -114,12 +114,27 @@ def _latents_of(concept, concepts, view):
         raise ValueError(f"concept={concept!r} must be a number, or a list of numbers.")
     n_concepts = len(concepts.latents)
     for number in numbers:
-        if not 0 <= number < n_concepts or not concepts.present[number]:
+        if not 0 <= number < n_concepts:
+            raise ValueError(
+                f"There is no concept {number}: they are 0 to {n_concepts - 1}."
+            )
+        if not concepts.present[number]:
             raise ValueError(
                 f"The view {view!r} has no concept {number}: it has "
-                f"{concepts.present.sum()} of the {n_concepts} columns."
+                f"{concepts.present.sum()} of the {n_concepts}."
             )
     return concepts.latents[numbers]
+
+
+def _strengths_of(strength, n_concepts):
+    """A strength for each of the concepts."""
+    strengths = np.asarray(strength, dtype=np.float64)
+    if strengths.ndim and strengths.shape != (n_concepts,):
+        raise ValueError(
+            f"strength has shape {strengths.shape} for {n_concepts} concepts: give one "
+            "number, or one for each."
+        )
+    return np.broadcast_to(strengths, n_concepts)
 
 
 def _added(strengths, latents, codes):

@@ -12,6 +12,11 @@ FLOATS = [np.float64, np.float32]
 
 def check_codes(codes, name):
     """Finite 2-D codes of floats, as a csr_array or an ndarray."""
+    if isinstance(codes, tuple) and any(map(sparse.issparse, codes)):
+        raise ValueError(
+            f"{name} is a tuple of {len(codes)}, as transform(X, y) returns: pass the "
+            "codes of one view."
+        )
     if not sparse.issparse(codes) and np.ndim(codes) == 1:
         raise ValueError(
             f"{name} must be 2-dimensional, one row per sample, got a 1-dimensional "

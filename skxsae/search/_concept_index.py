@@ -191,6 +191,11 @@ class ConceptIndex(BaseEstimator):
 
     def _check_codes(self, X, *, reset):
         """Unit rows of codes, as a CSR array of floats."""
+        if isinstance(X, tuple) and any(map(sparse.issparse, X)):
+            raise ValueError(
+                f"X is a tuple of {len(X)}, as transform(X, y) returns: pass the codes "
+                "of one view."
+            )
         codes = validate_data(
             self, X, accept_sparse="csr", dtype=FLOATS, reset=reset, copy=False
         )

@@ -80,7 +80,8 @@ def write_codes(path, codes, *, ids=None):
     >>> read_codes(path).ids
     array(['cat', 'dog'], dtype=object)
     """
-    path, write = Path(path), _layout(path)[0]
+    path = Path(path)
+    write = _layout(path)[0]
     codes = sparse.csr_array(check_codes(codes, "codes"))
     if codes.nnz and codes.data.min() < 0:
         raise ValueError(
@@ -184,8 +185,8 @@ def _read_lines(path):
                 values += [float(value) for value in vector.values()]
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise ValueError(
-                    f"{path} has no code in lines {2 * number + 1} and "
-                    f"{2 * number + 2}: {error!r}"
+                    f"{path} is not in the layout of write_codes at lines "
+                    f"{2 * number + 1} and {2 * number + 2}: {error!r}"
                 ) from error
             counts.append(len(numbers))
             indices += numbers

@@ -180,3 +180,11 @@ def test_several_processes_share_a_file(tmp_path):
     assert len(found) == 400
     for digest, vector in zip(digests(400), vectors(420), strict=False):
         np.testing.assert_array_equal(found[digest], vector)
+
+
+def test_a_file_in_place_of_the_folder_is_named(tmp_path):
+    path = tmp_path / "captions.csv"
+    path.write_text("a")
+    with pytest.raises(ValueError, match=r"cache_dir='.*captions.csv' is a file"):  # noqa: SIM117
+        with cache_of(path):
+            pass

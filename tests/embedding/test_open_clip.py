@@ -1,5 +1,6 @@
 """Models of open_clip, small and with random weights, against open_clip itself."""
 
+import importlib.abc
 import json
 import pickle
 import sys
@@ -249,6 +250,17 @@ class TestNames:
     def test_without_open_clip_the_extra_is_named(self, encoder, monkeypatch):
         monkeypatch.setitem(sys.modules, "open_clip", None)
         with pytest.raises(ImportError, match=r"pip install 'skxsae\[clip\]'"):
+            encoder().transform(["a"])
+
+    def test_torchvision_of_another_build_is_explained(self, encoder, monkeypatch):
+        class Broken(importlib.abc.MetaPathFinder):
+            def find_spec(self, name, path, target=None):
+                if name == "open_clip":
+                    raise RuntimeError("operator torchvision::nms does not exist")
+
+        monkeypatch.delitem(sys.modules, "open_clip")
+        monkeypatch.setattr(sys, "meta_path", [Broken(), *sys.meta_path])
+        with pytest.raises(ImportError, match=r"nms does not exist.*another build"):
             encoder().transform(["a"])
 
 

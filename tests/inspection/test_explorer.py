@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn import config_context
 
 from skxsae import CoactivationMatcher, PairedSAE
 from skxsae.inspection import explore, name_latents
@@ -295,3 +296,42 @@ def test_the_size_is_logged(write, caplog):
     caplog.set_level("INFO", logger="skxsae")
     write()
     assert re.search(r"page\.html: \d+ concepts, \d\.\d MB", caplog.text)
+
+
+def test_matches_by_chance_are_a_kind_of_their_own(planted, write):
+    model = copy.deepcopy(planted.model)
+    sure = model.matches_["x_latent"].iloc[0]
+    model.matches_["above_noise"] = model.matches_["x_latent"] == sure
+    plain, concepts = write()["concepts"], write(model)["concepts"]
+    assert "chance" in concepts["kind"]
+    for number, kind, before in zip(
+        concepts["number"], concepts["kind"], plain["kind"], strict=True
+    ):
+        by_chance = kind == "chance"
+        assert (number != sure) or not by_chance
+        assert kind == before or by_chance
+
+
+def test_without_a_null_no_match_is_called_chance(planted, write):
+    model = copy.deepcopy(planted.model)
+    model.set_params(matcher=CoactivationMatcher(n_null=0))
+    concepts = write(model.realign(planted.X, planted.y))["concepts"]
+    assert "chance" not in concepts["kind"]
+    assert "above_noise" not in concepts
+    assert any(margin is not None for margin in concepts["margin"])
+
+
+@pytest.mark.parametrize("layout", ["tsne", "pca"])
+def test_the_output_that_is_configured_does_not_matter(write, layout):
+    expected = write(layout=layout)
+    with config_context(transform_output="pandas"):
+        assert write(layout=layout) == expected
+
+
+def test_the_columns_of_a_soft_assignment(planted, write):
+    assert write()["other_columns"] == {}
+    model = copy.deepcopy(planted.model)
+    model.set_params(matcher=CoactivationMatcher(assignment="soft"))
+    page = write(model.realign(planted.X, planted.y))
+    columns = zip(*(model._matched_columns(view) for view in "yx"), strict=True)
+    assert page["other_columns"] == {str(j): int(i) for j, i in columns}

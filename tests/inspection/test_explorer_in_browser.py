@@ -218,6 +218,24 @@ def test_search_finds_names_and_numbers(page):
     assert lit(page) == data["concepts"]["number"]
 
 
+@pytest.mark.parametrize("typed", ["{}", "#{}", " # {}".replace(" ", "")])
+def test_the_concept_with_a_number_is_found_first_and_entered(page, typed):
+    numbers = data_of(page)["concepts"]["number"]
+    number = min(number for number in numbers if 0 < number < 10)
+    page.fill("#search", typed.format(number))
+    if "#" in typed:
+        assert lit(page) == [number]
+    page.press("#search", "Enter")
+    assert heading(page).endswith(f"#{number}")
+
+
+def test_words_explain_the_numbers(page):
+    page.click("#words summary")
+    explained = page.inner_text("#words dl")
+    for word in ("energy", "activation", "match", "bridge"):
+        assert word in explained
+
+
 @pytest.mark.parametrize("kind", ["shared", "x", "y"])
 def test_kinds_can_be_chosen(page, kind):
     data = data_of(page)

@@ -233,3 +233,13 @@ def test_two_concepts_may_share_a_name(planted):
         ["cat" if i % 2 else "dog" for i in range(len(planted.y))],
     )
     assert names["name"].dropna().duplicated().any()
+
+
+@pytest.mark.parametrize("n_samples", [49, 600])
+def test_a_word_in_every_caption_says_nothing(n_samples):
+    """1 / n_samples rounds down and up: the share of the captions must be 1."""
+    codes = sparse.random_array((n_samples, 3), density=0.5, rng=0, format="csr")
+    present = sparse.csr_array(np.ones((n_samples, 1)))
+    numbers, scores = _by_correlation(codes, present, 1, 0)
+    assert (numbers == -1).all()
+    assert np.isnan(scores).all()

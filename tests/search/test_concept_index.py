@@ -1,5 +1,7 @@
 """Search over codes, judged by dense cosines."""
 
+import copy
+
 import hypothesis.extra.numpy as hnp
 import numpy as np
 import pandas as pd
@@ -7,11 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
+from pandas.testing import assert_series_equal
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.neighbors import NearestNeighbors
 
+from skxsae import CoactivationMatcher
 from skxsae.inspection import name_latents
 from skxsae.search import ConceptIndex
 
@@ -140,3 +144,25 @@ def test_bad_input():
         ConceptIndex(0).fit(np.eye(3))
     with pytest.raises(ValueError, match="n_results=0 must be at least 1"):
         index.search(np.eye(3), n_results=0)
+
+
+def test_codes_of_both_views_are_refused(planted):
+    codes = planted.model.transform(planted.X[:2], planted.y[:2])
+    with pytest.raises(ValueError, match="X is a tuple of 2, as transform"):
+        ConceptIndex().fit(codes)
+
+
+def test_a_soft_assignment_finds_names_in_both_columns(planted):
+    soft = copy.deepcopy(planted.model)
+    soft.set_params(matcher=CoactivationMatcher(assignment="soft"))
+    soft.realign(planted.X, planted.y)
+    names = name_latents(soft, planted.y, planted.texts)
+    for x_column, y_column in zip(
+        soft._matched_columns("x"), soft._matched_columns("y"), strict=True
+    ):
+        assert x_column != y_column
+        assert_series_equal(names.loc[x_column], names.loc[y_column], check_names=False)
+    index = ConceptIndex().fit(soft.transform(planted.X), names=names)
+    hits = index.search(soft.y_sae_.transform(planted.y[:20]))
+    parts = ", ".join(hits["because"]).split(", ")
+    assert np.mean([part.startswith("word") for part in parts]) > 0.9

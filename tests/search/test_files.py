@@ -114,7 +114,7 @@ def test_bad_input(tmp_path):
 def test_broken_lines_are_named(tmp_path, text):
     path = tmp_path / "codes.jsonl"
     path.write_text(text)
-    with pytest.raises(ValueError, match=r"codes\.jsonl has no code in line"):
+    with pytest.raises(ValueError, match=r"codes\.jsonl is not in the layout .* line"):
         read_codes(path)
 
 
@@ -140,3 +140,14 @@ def test_missing_pyarrow_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(ImportError, match=r"skxsae\[parquet\]"):
         write_codes(tmp_path / "codes.parquet", np.eye(2))
+
+
+def test_paths_may_be_strings(path):
+    assert write_codes(str(path), np.eye(3)) == path
+    assert_array_equal(read_codes(str(path)).codes.toarray(), np.eye(3))
+
+
+def test_codes_of_both_views_are_refused(planted):
+    codes = planted.model.transform(planted.X[:2], planted.y[:2])
+    with pytest.raises(ValueError, match="codes is a tuple of 2, as transform"):
+        write_codes("codes.jsonl", codes)

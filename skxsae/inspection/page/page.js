@@ -4,11 +4,13 @@
   const { concepts, items, views } = data;
   const n = concepts.number.length;
   const two = "y" in views;
-  const kinds = two ? ["shared", "x", "y"] : ["x"];
-  const symbols = { shared: "●", x: "▲", y: "■" };
-  const shapes = { shared: "circle", x: "triangle-up", y: "square" };
+  const kinds = (two ? ["shared", "chance", "x", "y"] : ["x"]).filter(
+    (kind) => kind !== "chance" || concepts.kind.includes(kind)
+  );
+  const symbols = { shared: "●", chance: "◇", x: two ? "▲" : "●", y: "■" };
+  const shapes = { shared: "circle", chance: "diamond-open", x: two ? "triangle-up" : "circle", y: "square" };
   const kindNames = two
-    ? { shared: "shared", x: `${views.x} only`, y: `${views.y} only` }
+    ? { shared: "shared", chance: "matched by chance", x: `${views.x} only`, y: `${views.y} only` }
     : { x: views.x };
   const LISTED = 200;
   const ASKED = 20;
@@ -35,6 +37,10 @@
 
   const state = { kind: "all", order: "energy", search: "", chosen: null, lit: null };
   const indexOf = new Map(concepts.number.map((number, i) => [number, i]));
+  // under a soft assignment a concept has a column for each view
+  for (const [column, number] of Object.entries(data.other_columns)) {
+    if (indexOf.has(number)) indexOf.set(Number(column), indexOf.get(number));
+  }
   const haystack = Array.from({ length: n }, (_, i) =>
     [concepts.number[i], concepts.name?.[i], concepts.also?.[i]].join(" ").toLowerCase()
   );
@@ -46,6 +52,9 @@
 
   function matching() {
     const terms = state.search.toLowerCase().split(/\s+/).filter(Boolean);
+    const number = /^#?(\d+)$/.exec(terms.join(" "))?.[1];
+    const first = number === undefined ? undefined : indexOf.get(Number(number));
+    if (number !== undefined && state.search.includes("#")) return first === undefined ? [] : [first];
     const values = concepts[state.order];
     const down = state.order === "number" ? -1 : 1;
     const found = [];
@@ -54,7 +63,10 @@
       if (terms.every((term) => haystack[i].includes(term))) found.push(i);
     }
     const key = (i) => values[i] ?? -Infinity;
-    return found.sort((a, b) => down * (key(b) - key(a)) || a - b);
+    const isFirst = (i) => i === first;
+    return found.sort(
+      (a, b) => isFirst(b) - isFirst(a) || down * (key(b) - key(a)) || a - b
+    );
   }
 
   function conceptButton(i, note) {
@@ -206,10 +218,12 @@
     Plotly.restyle(plot, { selectedpoints: selected, visible }, traces);
     const plain = !set && state.kind === "all";
     Plotly.restyle(plot, { visible: plain }, [kinds.length]);
+    ring();
   }
 
   function ring() {
-    const at = state.chosen === null ? [] : [state.chosen];
+    const isDrawn = state.kind === "all" || state.kind === concepts.kind[state.chosen];
+    const at = state.chosen === null || !isDrawn ? [] : [state.chosen];
     Plotly.restyle(
       plot,
       { x: [at.map((i) => data.places[0][i])], y: [at.map((i) => data.places[1][i])] },
@@ -226,8 +240,10 @@
       rows.push(["correlation of the views", digits(concepts.correlation[i])]);
       if (concepts.margin) {
         const noise = { true: "above the noise floor", false: "no better than chance" };
-        const margin = concepts.margin[i] == null ? "" : `margin ${digits(concepts.margin[i])}, `;
-        rows.push(["match", concepts.above_noise[i] == null ? "none" : margin + noise[concepts.above_noise[i]]]);
+        const margin = concepts.margin[i];
+        const sure = noise[concepts.above_noise?.[i]];
+        const told = [margin == null ? "none" : `margin ${digits(margin)}`, sure];
+        rows.push(["match", told.filter(Boolean).join(", ")]);
       }
       if (data.one_space) rows.push(["distance of directions", digits(concepts.distance[i])]);
     }
@@ -236,7 +252,7 @@
       return two ? `${often} as ${views[view]}` : often;
     });
     const all = count(data.n_samples, two ? "pair" : "sample");
-    rows.push(["active in", `${active.join(", ")}, of ${all}`]);
+    rows.push(["active in", `${active.join(", ")}${two ? "," : ""} of ${all}`]);
     rows.push(["energy", concepts.energy[i].toPrecision(2)]);
     if (concepts.confidence?.[i] != null) {
       rows.push(["confidence of the name", digits(concepts.confidence[i])]);
@@ -253,7 +269,7 @@
   }
 
   const textOf = (item, view) =>
-    (view === "x" && two ? items.x_text : items.text)?.[item] ?? null;
+    ((view === "x" && two && items.x_text) || items.text)?.[item] ?? null;
 
   function pictures(top) {
     const figures = top.map(([item, activation]) => {
@@ -308,7 +324,7 @@
     state.chosen = i;
     const bridges = (data.bridges?.[i] ?? []).map(([weight, other, first]) => [
       other,
-      `${first ? views.y : views.x}, ${weight.toPrecision(2)}`,
+      `#${concepts.number[other]}, ${first ? views.y : views.x}, ${weight.toPrecision(2)}`,
     ]);
     const heading = element(
       "h2",
@@ -391,10 +407,32 @@
 
   function intoList(event, id) {
     const first = byId(id).querySelector("button");
+    if (event.key === "Enter") first?.click();
     if (event.key === "ArrowDown" && first) {
       first.focus();
       event.preventDefault();
     }
+  }
+
+  function glossary() {
+    const meanings = [
+      ["energy", "mean square of the activation: how much of the samples the concept accounts for"],
+      ["activation", "the number beside a text or a picture: how strongly the concept is present in it"],
+    ];
+    if (concepts.confidence) {
+      meanings.push(["confidence", "of a name, at most 1: how well it goes with the activation"]);
+    }
+    if (two) {
+      meanings.push(["correlation", "of the activations in the two views of a pair, at most 1"]);
+      if (concepts.margin) {
+        meanings.push(["match", "margin: by how much the correlation beats that of the second best partner; a sure match lies above the noise floor, what is matched when the pairs are shuffled"]);
+      }
+      if (data.one_space) {
+        meanings.push(["distance", "of the two directions: 0 the same, 1 at a right angle. It says something only if one model made both views"]);
+      }
+      meanings.push(["bridge", "a concept of the other view that is active with this one, and how much they bring the views together"]);
+    }
+    return meanings;
   }
 
   function build() {
@@ -453,10 +491,17 @@
         event.preventDefault();
       }
     });
+    document.body.classList.toggle("single", !two);
+    byId("words").querySelector("dl").append(
+      ...glossary().flatMap(([term, meaning]) => [
+        element("dt", { textContent: term }),
+        element("dd", { textContent: meaning }),
+      ])
+    );
     const left = [];
     if (data.n_left_out) left.push(`${count(data.n_left_out, "more concept")} with less energy are left out.`);
     if (data.n_silent) left.push(`${count(data.n_silent, "latent")} never active here.`);
-    left.push(`This page of ${(document.documentElement.outerHTML.length / 1e6).toFixed(1)} million characters needs no network. Made with skxsae and plotly.js.`);
+    left.push("This page needs no network. Made with skxsae and plotly.js.");
     byId("notes").textContent = left.join(" ");
   }
 
