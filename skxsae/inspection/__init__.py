@@ -11,6 +11,7 @@ from skxsae.inspection._modality_score_display import ModalityScoreDisplay
 from skxsae.inspection._monosemanticity_display import MonosemanticityDisplay
 from skxsae.inspection._naming import name_latents
 from skxsae.inspection._neighbor_distance_display import NeighborDistanceDisplay
+from skxsae.inspection._selection_display import SelectionDisplay
 from skxsae.inspection._stability_display import StabilityDisplay
 from skxsae.inspection._steering_display import SteeringDisplay
 from skxsae.inspection._tradeoff_display import TradeoffDisplay
@@ -24,6 +25,7 @@ __all__ = [
     "ModalityScoreDisplay",
     "MonosemanticityDisplay",
     "NeighborDistanceDisplay",
+    "SelectionDisplay",
     "StabilityDisplay",
     "SteeringDisplay",
     "TradeoffDisplay",
