@@ -17,6 +17,7 @@ from skxsae.metrics import (
     dictionary_distance,
     mean_matching_accuracy,
     mean_sample_r2_score,
+    stability_score,
 )
 
 # of these atoms no sample tells more than a thousandth
@@ -181,13 +182,16 @@ def read(sae, method, data, test):
 
 
 def score(X, y, codes, components, rebuilt, features, truth, kinds):
-    """Distance to the true atoms, accuracy of their use, and reconstruction."""
+    """Distance to the true atoms, accuracy of their use, and reconstruction.
+
+    The forms "strong" leave the faint atoms out of the truth.
+    """
     learnt = _stacked(codes, len(features))
     strong = ~np.isin(kinds, FAINT)
     return {
         "distance": dictionary_distance(components, features),
         "accuracy": mean_matching_accuracy(learnt, truth),
-        "distance_strong": dictionary_distance(components, features[strong]),
+        "cosine_strong": stability_score(components, features[strong]),
         "accuracy_strong": mean_matching_accuracy(learnt, truth[:, strong]),
         "r2": mean_sample_r2_score(np.vstack([X, y]), np.vstack(rebuilt)),
     }
