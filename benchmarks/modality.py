@@ -163,8 +163,10 @@ class Data:
 
     @functools.cached_property
     def weights(self):
-        """Co-activations, of as many pairs of latents as are active together."""
-        return metrics.coactivation_matrix(*self.codes)
+        """Co-activations; what takes these takes no codes, which are let go."""
+        weights = metrics.coactivation_matrix(*self.codes)
+        del self.codes
+        return weights
 
 
 def make_codes(latents, n_latents, rng):

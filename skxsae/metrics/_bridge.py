@@ -230,7 +230,7 @@ def _largest_pairs(bridge, n_edges, include_self):
             of_x = rows.start + local_rows(bridge, rows)
             wanted &= of_x != bridge.indices[entries]
         if len(values) == n_edges:
-            wanted &= new >= values[-1]
+            wanted &= new > values[-1]  # of equal ones the earlier rows stay
         kept = np.flatnonzero(wanted)
         if len(kept) > n_edges:
             least = np.partition(new[kept], -n_edges)[-n_edges]

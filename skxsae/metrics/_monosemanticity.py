@@ -223,10 +223,10 @@ def _activation_sums(codes, embeddings, name):
 
 def _extremes(codes):
     """Smallest and largest activation of each latent, in float64."""
-    extremes = codes.min(axis=0), codes.max(axis=0)
+    extremes = [codes.min(axis=0), codes.max(axis=0)]
     if sparse.issparse(codes):
-        extremes = (extreme.toarray().ravel() for extreme in extremes)
-    return tuple(extreme.astype(np.float64) for extreme in extremes)
+        extremes = [extreme.toarray().ravel() for extreme in extremes]
+    return [extreme.astype(np.float64) for extreme in extremes]
 
 
 def _unit_rows(block, start, name):
