@@ -1,6 +1,7 @@
 """Published figures that the programs hold their own against.
 
-Tables 1 to 4 of the heterogeneity paper, mean ± spread of three runs.
+Tables 1 to 4 of the heterogeneity paper, mean ± spread of three runs, and Tables 1 and
+3 of the iso-energy paper.
 """
 
 # reconstruction error and recall in per cent on COCO, then ImageNet
@@ -77,3 +78,57 @@ def read_tables():
                 for metric, figure in zip(METRICS, figures, strict=True)
             }
     return rows
+
+
+# Table 3, CLIP, expansion 8, L0 20: the first four dictionaries, trained on images
+# only, then by matching pursuit without and with the alignment term
+ISO_METHODS = ("relu", "jumprelu", "topk", "batch_topk", "sae", "sae_a")
+_ISO_TABLE_3 = """
+mse                   .31    .26    .22    .22    .14    .16
+r2                    .69    .74    .78    .78    .86    .84
+l0                    19.8   17.4   20     20     20     20
+l1                    1.22   2.48   2.59   2.65   2.94   3.09
+insertion             .81    .79    .75    .76    .74    .71
+deletion              .16    .16    .23    .20    .10    .10
+stability             .067   .23    .31    .33    .15    .22
+stable_rank           88.3   231    29.6   161    28.3   14.0
+effective_rank        500    501    498    501    455    435
+weighted_stable_rank  1.57   1.46   1.92   1.32   1.59   1.17
+weighted_effective_rank 18.0 37.8   55.7   46.4   160    90.3
+coherence             .99    .50    .51    .55    .99    .99
+code_stable_rank      1.97   1.69   1.76   1.61   9.03   1.26
+code_effective_rank   46.0   45.5   85.4   80     829    532
+connectivity          .24    .25    .45    .021   .007   .058
+negative_interference .0008  .0019  .0003  .0006  .0005  .0020
+rho                   .46    .96    1.98   .97    .33    4.23
+delta_r@1             .134   .06    .05    .05    .22    .12
+fda                   2.52   3.44   8.77   3.83   2.63   4.56
+p_acc                 .87    .87    .88    .89    .85    .92
+"""
+# Table 1: without and with the alignment term, for each embedding
+_ISO_EMBEDDINGS = ("CLIP", "CLIP-L", "OpenCLIP", "OpenCLIP-L", "SigLIP", "SigLIP2")
+_ISO_TABLE_1 = """
+mse        .141 .163  .207 .213  .246 .257  .244 .253  .212 .214  .115 .115
+r2         .859 .837  .793 .787  .754 .742  .755 .747  .788 .784  .884 .885
+p_acc      .847 .915  .843 .868  .849 .880  .845 .873  .897 .899  .886 .903
+rho        .327 4.232  1.566 4.086  4.072 16.02  8.737 16.58  1.370 2.182  .713 1.475
+fda        2.630 4.559  3.914 4.800  4.369 8.160  9.787 16.49  8.831 34.95  8.246 18.24
+delta_r@1  .224 .125  .039 .021  .037 .018  .001 -.000  .023 .006  .007 -.006
+"""
+
+
+def read_iso_tables(embedding="CLIP"):
+    """Dict of figures with key (method, metric): Table 1, and Table 3 for CLIP."""
+    figures = {}
+    if embedding == "CLIP":
+        for line in _ISO_TABLE_3.strip().splitlines():
+            metric, *values = line.split()
+            for method, value in zip(ISO_METHODS, values, strict=True):
+                figures[method, metric] = float(value)
+    elif embedding in _ISO_EMBEDDINGS:
+        place = 2 * _ISO_EMBEDDINGS.index(embedding)
+        for line in _ISO_TABLE_1.strip().splitlines():
+            metric, *values = line.split()
+            for method, value in zip(("sae", "sae_a"), values[place:], strict=False):
+                figures[method, metric] = float(value)
+    return figures
