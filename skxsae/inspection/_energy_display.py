@@ -67,8 +67,8 @@ class EnergyDisplay:
 
     Notes
     -----
-    Axes are linear below the smallest energy that is not 0, so that a concept without
-    energy in one view is drawn at 0, on the edge.
+    Axes are linear below the power of ten under the smallest energy, so that a concept
+    without energy in one view is drawn at 0, on the edge.
 
     References
     ----------
@@ -138,12 +138,11 @@ class EnergyDisplay:
 
     def _annotate(self, names, low, high):
         """Set equal axes, and draw the lines of equal modality score on them."""
-        ax, grid = self.ax_, np.geomspace(low, high, 50)
+        ax = self.ax_
         scores = dict.fromkeys((0.5, self.tau, 1 - self.tau))
         self.lines_ = [
             ax.plot(
-                grid,
-                grid * (1 - score) / score,
+                *_line_of_score(score, low, high),
                 color="0.45",
                 linewidth=1,
                 linestyle=":" if score == 0.5 else "--",
@@ -152,14 +151,12 @@ class EnergyDisplay:
             for score in scores
             if 0 < score < 1
         ]
+        # the part below takes a tenth of the axis, which is room for its label
+        linear = max(0.4, 0.1 * np.log10(high / low))
+        ax.set(xlim=(0, high), ylim=(0, high))
         for scale in (ax.set_xscale, ax.set_yscale):
-            scale("symlog", linthresh=low, linscale=0.4)
-        ax.set(
-            xlim=(0, high),
-            ylim=(0, high),
-            xlabel=f"Energy in {names[0]}",
-            ylabel=f"Energy in {names[1]}",
-        )
+            scale("symlog", linthresh=low, linscale=linear)
+        ax.set(xlabel=f"Energy in {names[0]}", ylabel=f"Energy in {names[1]}")
         ax.set_box_aspect(1)
         tidy(ax)
         if self.points_:
@@ -279,14 +276,26 @@ def _label(kind, names, shares):
     """A kind of concept, how many there are, and their share of the energy."""
     of_kind = {"bimodal": "both", "x_only": f"{names[0]} only"}
     name = of_kind.get(kind, f"{names[1]} only")
-    share = getattr(shares, kind)
-    return f"{name} ({shares.n_latents[kind]:,}, {100 * share:.0f} % of energy)"
+    percent = 100 * getattr(shares, kind)
+    amount = "< 1" if 0 < percent < 0.5 else f"{percent:.0f}"
+    return f"{name} ({shares.n_latents[kind]:,}, {amount} % of energy)"
+
+
+def _line_of_score(score, low, high):
+    """Energies of one modality score, from the lower end of either axis."""
+    x = np.geomspace(low * max(1, score / (1 - score)), high, 50)
+    return x, x * (1 - score) / score
 
 
 def _limits(of_x, of_y):
-    """Below the smallest energy that is not 0, and above the largest."""
+    """Power of ten below the smallest energy that is not 0, and above the largest.
+
+    No more than twelve decades: what is weaker is drawn between 0 and the first.
+    """
     energies = np.concatenate([of_x, of_y])
     energies = energies[energies > 0]
     if not len(energies):
         return 0.1, 1.0
-    return energies.min() / 2, energies.max() * 2
+    smallest = max(energies.min(), energies.max() * 1e-12, 1e-300)
+    low = 10.0 ** np.floor(np.log10(smallest))
+    return low, max(energies.max() * 2, low * 10)

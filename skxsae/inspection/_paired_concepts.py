@@ -10,4 +10,8 @@ def paired_concepts(estimator, X, y):
     An autoencoder of one view has one dictionary for both, which then have its width.
     """
     views = concept_views(estimator)
-    return Codes.of({"y": views["x"], **views}, {"x": X, "y": y})
+    views = {"x": views["x"], "y": views.get("y", views["x"])}
+    return Codes(
+        {name: views[name].codes(part) for name, part in (("x", X), ("y", y))},
+        {name: view.directions() for name, view in views.items()},
+    )
