@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from scipy import sparse
+from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from skxsae._matches import relabelled
@@ -24,10 +25,10 @@ class ConceptView:
         """Whether the view has each concept."""
         return self.latents >= 0
 
-    def codes(self, X, device="auto"):
+    def codes(self, X, device=None):
         """CSR codes of samples, without what is translated from them."""
         X = check_view(self.sae, X, reset=False)
-        codes = sparse.csr_array(self.sae._own_codes(X, device))
+        codes = sparse.csr_array(self.sae._own_codes(X, device or self.sae.device))
         return relabelled(codes, self.latents)
 
     def directions(self):
@@ -46,6 +47,8 @@ def concept_views(estimator):
     column of both views: there a match is one concept, under the number of its latent
     of x, and the number of its latent of y is left empty, see `other_columns`.
     """
+    if isinstance(estimator, FrozenEstimator):
+        return concept_views(estimator.estimator)
     if isinstance(estimator, TopKSAE):
         check_is_fitted(estimator)
         latents = np.arange(estimator.n_latents_)
@@ -117,8 +120,11 @@ def strongest_rows(codes, owners, n):
 def largest_of_rows(block, n):
     """Columns and values of the `n` largest entries of each row, ties by column."""
     n = min(n, block.shape[1])
-    columns = np.argpartition(-block, n - 1, axis=1)[:, :n]
-    columns.sort(axis=1)
+    least = np.partition(block, -n, axis=1)[:, -n, None]
+    kept, tied = block > least, block == least
+    n_tied = n - np.count_nonzero(kept, axis=1)
+    kept |= tied & (np.cumsum(tied, axis=1, dtype=np.int32) <= n_tied[:, None])
+    columns = np.nonzero(kept)[1].reshape(-1, n)
     values = np.take_along_axis(block, columns, axis=1)
     order = np.argsort(-values, axis=1, kind="stable")
     return tuple(np.take_along_axis(part, order, axis=1) for part in (columns, values))
@@ -145,7 +151,13 @@ def names_by_concept(names, n_concepts):
 
 
 def _checked_index(names):
-    """The same names, unless a concept has two."""
+    """Names as strings, unless a concept has two, or is not known by its number."""
+    if len(names) and not pd.api.types.is_integer_dtype(names.index):
+        raise ValueError(
+            "names must have the numbers of the concepts as its index, got "
+            f"{names.index[0]!r}."
+        )
+    names = names.assign(name=[n if pd.isna(n) else str(n) for n in names["name"]])
     if not names.index.is_unique:
         twice = names.index[names.index.duplicated()][0]
         raise ValueError(f"names has more than one row for concept {twice}.")

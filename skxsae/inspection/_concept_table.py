@@ -29,10 +29,10 @@ class Codes:
     directions: dict  # view -> (n_concepts, n_features)
 
     @classmethod
-    def of(cls, views, data):
+    def of(cls, views, data, device):
         """Encode samples of each view."""
         return cls(
-            {name: views[name].codes(X) for name, X in data.items()},
+            {name: views[name].codes(X, device) for name, X in data.items()},
             {name: views[name].directions() for name in data},
         )
 

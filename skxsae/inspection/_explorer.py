@@ -35,7 +35,12 @@ from skxsae.inspection._explorer_page import (
     to_columns,
     write_page,
 )
-from skxsae.inspection._naming import N_NAMES, check_texts, terms_of_concepts
+from skxsae.inspection._naming import (
+    N_NAMES,
+    NoTermError,
+    check_texts,
+    terms_of_concepts,
+)
 
 logger = logging.getLogger("skxsae")
 
@@ -50,7 +55,8 @@ _N_QUERIES = 2000
         "n_top": [Interval(Integral, 1, None, closed="left")],
         "max_concepts": [Interval(Integral, 1, None, closed="left")],
         "thumbnail_size": [Interval(Integral, 8, 1024, closed="both")],
-        "view_names": [list, tuple],
+        "view_names": [list, tuple, None],
+        "device": [str, None],
         "random_state": ["random_state"],
     },
     prefer_skip_nested_validation=True,
@@ -65,12 +71,13 @@ def explore(
     x_texts=None,
     names=None,
     queries=None,
-    view_names=("image", "text"),
+    view_names=None,
     path="concepts.html",
     layout="tsne",
     n_top=8,
     max_concepts=10_000,
     thumbnail_size=96,
+    device=None,
     random_state=0,
 ):
     """Write a page on which the concepts of a fitted estimator can be explored.
@@ -110,8 +117,9 @@ def explore(
         Texts that can be looked up, and their embeddings in the view of `texts`. None
         means 2,000 of `texts`, or all if they are fewer.
 
-    view_names : tuple of str, default=("image", "text")
-        What a sample of the first and of the second view is called.
+    view_names : tuple of str or None, default=None
+        What a sample of each view is called. None means "image" and "text"; a single
+        view is called "image" if `images` are given, and "text" if not.
 
     path : str or Path, default="concepts.html"
         File to write; one that exists is replaced.
@@ -128,6 +136,9 @@ def explore(
 
     thumbnail_size : int, default=96
         Longer side of the pictures, in pixels.
+
+    device : str or None, default=None
+        Torch device of the encoder; None means that of the estimator.
 
     random_state : int, RandomState instance or None, default=0
         Seed of t-SNE.
@@ -181,7 +192,7 @@ def explore(
     plotly = plotly_program()  # before a minute of work, if it is missing
     views = concept_views(estimator)
     data = _check_data(views, X, y)
-    names_of_views = _named_views(data, view_names)
+    names_of_views = _named_views(data, view_names, images)
     texts, x_texts = (
         None if given is None else check_texts(given, name)
         for given, name in ((texts, "texts"), (x_texts, "x_texts"))
@@ -191,14 +202,17 @@ def explore(
     _check_lengths(data["x"], images=images, texts=texts, x_texts=x_texts)
     if not isinstance(layout, str):
         layout = _check_layout(layout, len(views["x"].latents))
-    codes = Codes.of(views, data)
+    if names is not None:
+        names = names_by_concept(names, len(views["x"].latents))
+    path = _check_path(path)
+    queries = _check_queries(queries)
+    codes = Codes.of(views, data, device)
     last = list(data)[-1]
-    queries = _queries(queries, texts, codes.codes[last], views[last])
+    queries = _queries(queries, texts, codes.codes[last], views[last], device)
     table = _with_matches(concept_numbers(codes), estimator)
     if names is None:
-        names = _terms_of(codes, texts, x_texts)
-    named = names_by_concept(names, len(table))
-    table = table.join(named.filter(["name", "confidence", "also"]))
+        names = names_by_concept(_terms_of(codes, texts, x_texts), len(table))
+    table = table.join(names.filter(["name", "confidence", "also"]))
     n_active = int((table["energy"] > 0).sum())
     n_concepts = int(np.any([view.present for view in views.values()], axis=0).sum())
     shown = _strongest(table["energy"].to_numpy(), max_concepts)
@@ -221,7 +235,7 @@ def explore(
         "n_silent": n_concepts - n_active,
         "n_left_out": n_active - len(shown),
     }
-    path = write_page(Path(path), page, plotly)
+    write_page(path, page, plotly)
     items.warn()
     n_bytes = path.stat().st_size
     logger.info("%s: %d concepts, %.1f MB", path, len(shown), n_bytes / 1e6)
@@ -261,17 +275,41 @@ def _check_layout(layout, n_concepts):
             f"layout has shape {places.shape}, but a place is needed for each concept: "
             f"shape ({n_concepts}, 2)."
         )
+    if not np.isfinite(places).all():
+        raise ValueError("layout has a place that is NaN or infinite.")
     return places
 
 
-def _named_views(data, view_names):
+def _check_path(path):
+    """The path of the page, in a folder that is there."""
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise ValueError(f"path={str(path)!r} is in a folder that does not exist.")
+    return path
+
+
+def _check_queries(queries):
+    """Texts and embeddings of one length, or None."""
+    if queries is None:
+        return None
+    if not isinstance(queries, tuple) or len(queries) != 2:
+        raise ValueError(
+            "queries must be a tuple (texts, embeddings), such as (words, "
+            f"encoder.transform(words)), got a {type(queries).__name__}."
+        )
+    texts, embeddings = queries
+    check_consistent_length(texts, embeddings)
+    return check_texts(texts, "queries"), embeddings
+
+
+def _named_views(data, view_names, images):
     """What each view is called."""
-    if len(view_names) < len(data) or len(set(view_names)) < len(view_names):
+    if view_names is None:
+        alone = ["text"] if images is None else ["image"]
+        view_names = ["image", "text"] if len(data) == 2 else alone
+    if len(view_names) != len(data) or len(set(view_names)) < len(view_names):
         raise ValueError(f"view_names={view_names!r} must be {len(data)} other names.")
-    return {
-        view: str(name)
-        for view, name in zip(data, view_names[-len(data) :], strict=True)
-    }
+    return dict(zip(data, map(str, view_names), strict=True))
 
 
 def _with_matches(table, estimator):
@@ -297,7 +335,7 @@ def _terms_of(codes, texts, x_texts):
             continue
         try:
             found = terms_of_concepts(codes.codes[view], captions, None, N_NAMES)
-        except ValueError:  # no term is in two texts
+        except NoTermError:
             continue
         names = names.combine_first(found[found["name"].notna()])
     return names if len(names) else None
@@ -312,7 +350,7 @@ def _strongest(energies, n):
         warnings.warn(
             f"{len(active)} concepts are active, and the page shows the {n} with the "
             "largest energy: raise max_concepts to see more.",
-            stacklevel=3,
+            stacklevel=4,  # that of the caller of explore
         )
         active = np.sort(active[np.argsort(-energies[active], kind="stable")[:n]])
     return active
@@ -339,16 +377,13 @@ def _places(layout, features, shown, random_state):
     return np.round(places.T.astype(float), 3).tolist()
 
 
-def _queries(queries, texts, codes, view):
+def _queries(queries, texts, codes, view, device):
     """Texts to look up, and their codes in a view of the concepts."""
     if queries is not None:
-        query_texts, embeddings = queries
-        check_consistent_length(query_texts, embeddings)
-        return check_texts(query_texts, "queries"), view.codes(embeddings)
+        return queries[0], view.codes(queries[1], device)
     if texts is None:
         return None
-    _, first = np.unique(texts.astype(str), return_index=True)
-    first.sort()
+    first = np.flatnonzero(~pd.Series(texts).duplicated())
     evenly = np.linspace(0, len(first) - 1, min(len(first), _N_QUERIES))
     chosen = first[evenly.astype(int)]
     return texts[chosen], codes[chosen]

@@ -9,6 +9,7 @@ from importlib import resources
 import numpy as np
 import pandas as pd
 
+from skxsae._replacing import replacing
 from skxsae.embedding._entries import Unreadable, describe_unreadable
 from skxsae.embedding._images import decode_image, read_image
 
@@ -69,7 +70,7 @@ class Items:
             message = describe_unreadable(
                 "images", self.images, dict(sorted(self.unreadable.items()))
             )
-            warnings.warn(f"{message}. Their place is empty.", stacklevel=3)
+            warnings.warn(f"{message}. Their place is empty.", stacklevel=4)
 
 
 def shortened(text):
@@ -103,7 +104,7 @@ def write_page(path, data, plotly):
         "PROGRAM": _read("page.js"),
     }
     page = _read("page.html")
-    with path.open("w", encoding="utf-8") as file:
+    with replacing(path) as unfinished, unfinished.open("w", encoding="utf-8") as file:
         for part in page.split("<!--"):
             name, closed, rest = part.partition("-->")
             file.write(parts[name] + rest if closed else part)

@@ -24,6 +24,8 @@ N_NAMES = 4
 _BLOCK_CELLS = 2**20
 # captions that a term is given on top of its own, on which nothing goes with it
 _N_UNSEEN = 4
+# a score that rounding makes of 0 is below
+_ROUNDING = 1e-9
 
 
 @validate_params(
@@ -32,7 +34,7 @@ _N_UNSEEN = 4
         "view": [StrOptions({"x", "y"}), None],
         "vectorizer": [HasMethods(["fit_transform", "get_feature_names_out"]), None],
         "n_names": [Interval(Integral, 1, None, closed="left")],
-        "device": [str],
+        "device": [str, None],
     },
     prefer_skip_nested_validation=True,
 )
@@ -45,7 +47,7 @@ def name_latents(
     view=None,
     vectorizer=None,
     n_names=N_NAMES,
-    device="auto",
+    device=None,
 ):
     """Name the concepts of a fitted estimator by the texts they go with.
 
@@ -86,24 +88,26 @@ def name_latents(
     vectorizer : object or None, default=None
         What cuts captions into terms: an unfitted vectoriser of scikit-learn, of which
         only the presence of a term counts. None means ``CountVectorizer(ngram_range=(1,
-        2), min_df=2)``. Give one with ``analyzer="char"`` for scripts without spaces.
+        2), min_df=2)``. Give one with ``stop_words="english"``, or a list of your own,
+        if words such as "on" become names, and one with ``analyzer="char"`` for scripts
+        without spaces.
 
     n_names : int, default=4
         How many names are looked for. All but the first are in the column "also".
 
-    device : str, default="auto"
-        Torch device of the encoder.
+    device : str or None, default=None
+        Torch device of the encoder; None means that of the estimator.
 
     Returns
     -------
     names : DataFrame with a row for each concept that the view has
         The index is the number of the concept, its column of the codes; under a soft
         assignment, where a concept has a column for each view, it is there under both.
-        Columns are
-        "name", "confidence" (at most 1, see above), "margin" of the confidence over
-        the next best name, "also" (a string of further names) and, but for
+        Columns are "name", "confidence" (positive and at most 1, see above), "margin"
+        of the confidence over that of the next best name, or over 0 if no other goes
+        with the concept, "also" (further names, separated by semicolons) and, but for
         "direction", "n_active", the number of rows of `X` on which the latent is
-        active. Where it is active on none, name, confidence and margin are missing.
+        active. Where nothing goes with it, name, confidence and margin are missing.
 
     Raises
     ------
@@ -158,6 +162,10 @@ def _under_both_columns(table, estimator):
     return pd.concat([table, again]).sort_index().rename_axis("concept")
 
 
+class NoTermError(ValueError):
+    """Texts of which no term can become a name."""
+
+
 def terms_of_concepts(codes, texts, vectorizer, n_names):
     """Table of the terms of the texts that go with each column of CSR codes."""
     terms, present = _terms(texts, vectorizer)
@@ -176,6 +184,11 @@ def check_texts(texts, name):
                 f"{name} has {text!r} at row {row}, which is no string. Drop such rows "
                 "in both views, or put '' in its place."
             )
+        if not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):
+            raise ValueError(
+                f"{name} has half of a surrogate pair at row {row}, which no file can "
+                "hold: the text was cut or decoded wrongly."
+            )
     return texts
 
 
@@ -187,7 +200,7 @@ def _terms(texts, vectorizer):
     try:
         present = sparse.csr_array(vectorizer.fit_transform(texts), dtype=np.float64)
     except ValueError as error:
-        raise ValueError(
+        raise NoTermError(
             f"texts have no term that the vectorizer {vectorizer} would keep: {error}"
         ) from error
     present.data[:] = 1
@@ -201,11 +214,11 @@ def _by_correlation(codes, present, n_names, n_unseen):
     neither high nor low.
     """
     n_samples = codes.shape[0]
-    codes = sparse.csc_array(codes, dtype=np.float64)
-    count = present.sum(axis=0)
-    mean, share = codes.mean(axis=0), count / n_samples
-    variance = np.maximum(codes.power(2).mean(axis=0) - mean**2, 0)
+    sums = Marginals.from_codes(sparse.csr_array(codes))
+    count, mean = present.sum(axis=0), sums.total / n_samples
+    share, variance = count / n_samples, sums.spread() ** 2 / n_samples
     spread = share * (1 - share)
+    codes = sparse.csc_array(codes, dtype=np.float64)
     trust = count / np.maximum(count + n_unseen, 1)
 
     def scores(latents):
@@ -230,13 +243,13 @@ def _by_cosine(X, directions, n_names):
 
 
 def _best(scores, n_latents, n_terms, n_names):
-    """Numbers and scores of the best terms of each latent, -1 and NaN for none."""
+    """Numbers and positive scores of the best terms of each latent, -1 for none."""
     numbers = np.full((n_latents, n_names), -1)
     best = np.full((n_latents, n_names), np.nan)
     for latents in gen_batches(n_latents, max(1, _BLOCK_CELLS // n_terms)):
         block = np.nan_to_num(scores(latents), copy=False, nan=-np.inf)
         terms, values = largest_of_rows(block, n_names)
-        found = values > -np.inf
+        found = values > _ROUNDING  # the others do not go with the concept
         numbers[latents, : terms.shape[1]] = np.where(found, terms, -1)
         best[latents, : terms.shape[1]] = np.where(found, values, np.nan)
     return numbers, best
@@ -249,14 +262,14 @@ def _name_table(labels, numbers, scores):
     names[found] = np.asarray(labels, dtype=object)[numbers[found]]
     margin = np.full(len(scores), np.nan)
     if scores.shape[1] > 1:
-        margin = scores[:, 0] - scores[:, 1]
+        margin = scores[:, 0] - np.nan_to_num(scores[:, 1])
     return pd.DataFrame(
         {
             "name": names[:, 0],
             "confidence": scores[:, 0],
             "margin": margin,
             "also": [
-                ", ".join(row[kept])
+                "; ".join(row[kept])
                 for row, kept in zip(names[:, 1:], found[:, 1:], strict=True)
             ],
         }

@@ -4,7 +4,7 @@ from numbers import Integral, Real
 
 import numpy as np
 from scipy import sparse
-from sklearn.utils._param_validation import Interval, StrOptions, validate_params
+from sklearn.utils._param_validation import StrOptions, validate_params
 
 from skxsae._concepts import concept_view
 from skxsae._validation import check_view
@@ -13,10 +13,10 @@ from skxsae._validation import check_view
 @validate_params(
     {
         "concept": [Integral, "array-like"],
-        "strength": [Interval(Real, None, None, closed="neither"), "array-like"],
+        "strength": [Real, "array-like"],
         "view": [StrOptions({"x", "y"})],
         "on": [StrOptions({"embedding", "reconstruction"})],
-        "device": [str],
+        "device": [str, None],
     },
     prefer_skip_nested_validation=True,
 )
@@ -28,7 +28,7 @@ def steer(
     *,
     view="x",
     on="embedding",
-    device="auto",
+    device=None,
 ):
     """Add a concept to embeddings, or take it away.
 
@@ -60,8 +60,9 @@ def steer(
         What the direction is added to: the embedding, of which nothing is lost [1]_,
         or what the codes retain of it.
 
-    device : str, default="auto"
-        Torch device of the encoder, which "reconstruction" needs.
+    device : str or None, default=None
+        Torch device of the encoder, which "reconstruction" needs; None means that of
+        the estimator.
 
     Returns
     -------
@@ -101,7 +102,7 @@ def steer(
     latents = _latents_of(concept, concepts, view)
     strengths = _strengths_of(strength, len(latents))
     if on == "reconstruction":
-        codes = sparse.csr_array(sae._own_codes(X, device))
+        codes = sparse.csr_array(sae._own_codes(X, device or sae.device))
         return sae.inverse_transform(codes + _added(strengths, latents, codes))
     step = strengths @ sae.components_[latents].astype(np.float64) * sae.scale_
     return (X + _lengths(sae, X) * step).astype(np.result_type(X, np.float32))
@@ -129,6 +130,8 @@ def _latents_of(concept, concepts, view):
 def _strengths_of(strength, n_concepts):
     """A strength for each of the concepts."""
     strengths = np.asarray(strength, dtype=np.float64)
+    if not np.isfinite(strengths).all():
+        raise ValueError(f"strength={strength!r} must be finite.")
     if strengths.ndim and strengths.shape != (n_concepts,):
         raise ValueError(
             f"strength has shape {strengths.shape} for {n_concepts} concepts: give one "

@@ -1,18 +1,17 @@
 """Search over sparse codes, with the concepts that make two of them similar."""
 
+from itertools import pairwise
 from numbers import Integral
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
 from sklearn.base import BaseEstimator, _fit_context
-from sklearn.preprocessing import normalize
-from sklearn.utils import gen_batches
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skxsae._concepts import names_by_concept
-from skxsae.metrics._codes import FLOATS, row_of_entries
+from skxsae.metrics._codes import FLOATS, check_codes, row_of_entries, unit_rows
 
 _BLOCK_ENTRIES = 2**23
 
@@ -130,14 +129,12 @@ class ConceptIndex(BaseEstimator):
             no concept with the query is no hit.
         """
         check_is_fitted(self)
+        self._validate_params()
         queries = self._check_codes(X, reset=False)
         n_results = self.n_results if n_results is None else n_results
-        if n_results < 1:
-            raise ValueError(f"n_results={n_results} must be at least 1.")
-        parts = [
-            self._best(queries, rows, n_results)
-            for rows in gen_batches(queries.shape[0], self._block_size(queries))
-        ]
+        if not isinstance(n_results, Integral) or n_results < 1:
+            raise ValueError(f"n_results={n_results!r} must be an int of at least 1.")
+        parts = [self._best(queries, rows, n_results) for rows in self._blocks(queries)]
         query, rank, item, similarity = (
             np.concatenate(part) for part in zip(*parts, strict=True)
         )
@@ -172,8 +169,10 @@ class ConceptIndex(BaseEstimator):
         query = self._check_codes(X, reset=False)
         if query.shape[0] != 1:
             raise ValueError(f"X must hold one query, got {query.shape[0]} rows.")
-        if not 0 <= item < self.n_items_:
-            raise ValueError(f"item={item} must be from 0 to {self.n_items_ - 1}.")
+        if not isinstance(item, Integral) or not 0 <= item < self.n_items_:
+            raise ValueError(
+                f"item={item!r} must be an int from 0 to {self.n_items_ - 1}."
+            )
         parts = sparse.csr_array(query.multiply(self._items[[item]]))
         order = np.lexsort((parts.indices, -parts.data))
         return pd.DataFrame(
@@ -199,16 +198,21 @@ class ConceptIndex(BaseEstimator):
         codes = validate_data(
             self, X, accept_sparse="csr", dtype=FLOATS, reset=reset, copy=False
         )
-        codes = sparse.csr_array(normalize(sparse.csr_array(codes)))
-        codes.sum_duplicates()
-        codes.eliminate_zeros()
-        return codes
+        return unit_rows(check_codes(sparse.csr_array(codes), "X"))
 
-    def _block_size(self, queries):
-        """Queries of a block, were each concept active on a typical share of items."""
-        per_query = self._items.nnz / max(self._items.shape[1], 1)
-        per_query *= max(queries.nnz / max(queries.shape[0], 1), 1)
-        return int(np.clip(_BLOCK_ENTRIES // max(per_query, 1), 1, 4096))
+    def _blocks(self, queries):
+        """Slices of queries that together meet a bounded number of items."""
+        per_concept = np.diff(self._items_by_concept.indptr)
+        active = sparse.csr_array(
+            (np.ones(queries.nnz), queries.indices, queries.indptr), queries.shape
+        )
+        meets = np.cumsum(np.minimum(active @ per_concept, self.n_items_))
+        starts, n_queries = [0], queries.shape[0]
+        while starts[-1] < n_queries:
+            before = meets[starts[-1] - 1] if starts[-1] else 0
+            end = np.searchsorted(meets, before + _BLOCK_ENTRIES, side="right")
+            starts.append(min(max(int(end), starts[-1] + 1), n_queries))
+        return [slice(*ends) for ends in pairwise(starts)]
 
     def _best(self, queries, rows, n_results):
         """Queries, ranks, items and similarities of the best hits of some queries."""

@@ -2,12 +2,15 @@
 
 import json
 from itertools import zip_longest
+from numbers import Integral
 from pathlib import Path
 
 import numpy as np
 from scipy import sparse
 from sklearn.utils import Bunch, gen_batches
+from sklearn.utils._param_validation import Interval, validate_params
 
+from skxsae._replacing import replacing
 from skxsae.metrics._codes import check_codes
 
 _ROWS = 8192
@@ -82,22 +85,31 @@ def write_codes(path, codes, *, ids=None):
     """
     path = Path(path)
     write = _layout(path)[0]
-    codes = sparse.csr_array(check_codes(codes, "codes"))
+    codes = sparse.csr_array(check_codes(codes, "codes"), copy=True)
+    codes.eliminate_zeros()
     if codes.nnz and codes.data.min() < 0:
         raise ValueError(
             "codes has negative entries, which search engines refuse: they come from "
             "positive_code=False."
         )
-    ids = np.arange(codes.shape[0]) if ids is None else np.asarray(ids)
-    ids = ids.astype(str).astype(object)
+    ids = np.arange(codes.shape[0]) if ids is None else np.asarray(ids, dtype=object)
     if ids.shape != codes.shape[:1]:
         raise ValueError(f"ids has shape {ids.shape} for {codes.shape[0]} codes.")
+    ids = [str(name) for name in ids]
     if len(set(ids)) < len(ids):
         raise ValueError("ids must be unique: a later row would replace an earlier.")
-    write(path, codes, ids)
+    with replacing(path) as unfinished:
+        write(unfinished, codes, ids)
     return path
 
 
+@validate_params(
+    {
+        "path": [str, Path],
+        "n_concepts": [Interval(Integral, 0, None, closed="left"), None],
+    },
+    prefer_skip_nested_validation=True,
+)
 def read_codes(path, *, n_concepts=None):
     """Read codes that `write_codes` wrote.
 

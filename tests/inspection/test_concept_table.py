@@ -137,7 +137,7 @@ def test_concepts_with_similar_directions_are_near_each_other():
 
 def test_codes_of_a_model_are_those_of_its_transform(planted):
     views = concept_views(planted.model)
-    codes = Codes.of(views, {"x": planted.X, "y": planted.y})
+    codes = Codes.of(views, {"x": planted.X, "y": planted.y}, None)
     expected = planted.model.transform(planted.X, planted.y)
     for name, of_model in zip("xy", expected, strict=True):
         assert_array_equal(codes.codes[name].toarray(), of_model.toarray())

@@ -1,16 +1,22 @@
 """What the explorer's page holds; test_explorer_in_browser.py tells what it does."""
 
+import base64
 import copy
+import io
 import json
 import re
 import sys
+import tracemalloc
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
 from sklearn import config_context
 
-from skxsae import CoactivationMatcher, PairedSAE
+from skxsae import CoactivationMatcher, PairedSAE, TopKSAE
+from skxsae.inspection import _explorer as explorer
+from skxsae.inspection import _explorer_page as explorer_page
 from skxsae.inspection import explore, name_latents
 
 pytest.importorskip("plotly")
@@ -335,3 +341,130 @@ def test_the_columns_of_a_soft_assignment(planted, write):
     page = write(model.realign(planted.X, planted.y))
     columns = zip(*(model._matched_columns(view) for view in "yx"), strict=True)
     assert page["other_columns"] == {str(j): int(i) for j, i in columns}
+
+
+def test_nothing_in_the_data_can_be_read_as_html(planted, write, tmp_path):
+    """Neither the ends of a script nor the comments that change how one is read."""
+    evil = ["</script >", "<!--<script", "]]>", "&lt;b&gt; & <b>"]
+    texts = [f"{evil[i % 4]} {text}" for i, text in enumerate(planted.texts)]
+    assert set("<>&") < set("".join(write(texts=texts)["items"]["text"]))
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    start = page.index('<script id="data" type="application/json">') + 42
+    raw = page[start : page.index("</script", start)]
+    assert json.loads(raw)["items"]["text"]
+    assert not set("<>&") & set(raw)
+
+
+def test_a_long_text_costs_no_more_than_itself(planted, write):
+    """An array of strings of one width would take 120 MB here."""
+    texts = list(planted.texts)
+    texts[0] = "x" * 10_000
+    tracemalloc.start()
+    try:
+        explorer._queries(
+            None,
+            np.array(texts, dtype=object),
+            sparse.eye_array(len(texts), format="csr"),
+            None,
+            None,
+        )
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 20e6
+
+
+def test_a_page_that_fails_leaves_the_old_one(planted, write, tmp_path, monkeypatch):
+    write()
+    before = (tmp_path / "page.html").read_bytes()
+    monkeypatch.setattr(explorer_page, "_as_script", lambda data: "\ud83d")
+    with pytest.raises(UnicodeEncodeError):
+        write()
+    assert (tmp_path / "page.html").read_bytes() == before
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_what_is_wrong_is_told_before_the_work(planted, write, monkeypatch):
+    def work(*_):
+        raise AssertionError("the samples were encoded first")
+
+    monkeypatch.setattr(explorer.Codes, "of", work)
+    model, X, y = planted.model, planted.X, planted.y
+    n = model.n_aligned_
+    with pytest.raises(ValueError, match="folder that does not exist"):
+        explore(model, X, y, path="nowhere/page.html")
+    with pytest.raises(ValueError, match="layout has a place that is NaN"):
+        write(layout=np.full((n, 2), np.nan))
+    with pytest.raises(ValueError, match="the numbers of the concepts as its index"):
+        write(names=pd.Series({"a": "cat"}))
+    with pytest.raises(ValueError, match=r"queries must be a tuple \(texts, embed"):
+        write(queries=["a", "b", "c"])
+    with pytest.raises(ValueError, match="surrogate pair at row 0"):
+        write(texts=["\ud83d"] * len(X))
+
+
+def test_names_that_are_no_strings_become_some(planted, write):
+    n = planted.model.n_aligned_
+    for names in (np.arange(n), pd.Series(range(n)), [b"cat"] * n):
+        concepts = write(names=names)["concepts"]
+        assert concepts["name"] == [str(names[j]) for j in concepts["number"]]
+
+
+def test_a_view_of_pictures_is_called_image(planted, write):
+    images = [np.full((8, 8, 3), 7, np.uint8)] * len(planted.X)
+    sae = planted.model.x_sae_
+    page = write(sae, y=None, texts=planted.x_captions, images=images)
+    assert page["views"] == {"x": "image"}
+    page = write(sae, y=None, texts=planted.x_captions, view_names=["sound"])
+    assert page["views"] == {"x": "sound"}
+    with pytest.raises(ValueError, match="must be 1 other names"):
+        write(sae, y=None, texts=planted.x_captions, view_names=["a", "b"])
+
+
+def test_the_device_is_that_of_the_estimator(planted, write, monkeypatch):
+    asked = []
+    own_codes = TopKSAE._own_codes
+
+    def remember(self, X, device):
+        asked.append(device)
+        return own_codes(self, X, device)
+
+    monkeypatch.setattr(TopKSAE, "_own_codes", remember)
+    model = copy.deepcopy(planted.model)
+    for sae in (model.x_sae_, model.y_sae_):
+        sae.device = "cpu"
+    expected = write(model)
+    assert set(asked) == {"cpu"}
+    asked.clear()
+    assert write(device="cpu") == expected
+    assert set(asked) == {"cpu"}
+
+
+def test_a_concept_of_little_in_a_view_is_of_the_other(planted, write):
+    """The bound is 5 % of the energy."""
+    concepts = write()["concepts"]
+    for score, kind in zip(concepts["modality"], concepts["kind"], strict=True):
+        expected = "x" if score > 0.95 else "y" if score < 0.05 else "shared"
+        assert expected == ("shared" if kind == "chance" else kind)
+    assert any(0.05 < min(s, 1 - s) < 0.2 for s in concepts["modality"])
+
+
+def test_pictures_are_no_larger_than_asked_for(planted, write):
+    images = [np.full((30, 40, 3), 7, np.uint8)] * len(planted.X)
+    page = write(images=images, thumbnail_size=16)
+    picture = next(filter(None, page["items"]["picture"])).partition(",")[2]
+    assert Image.open(io.BytesIO(base64.b64decode(picture))).size == (16, 12)
+
+
+def test_queries_are_taken_evenly(planted, write):
+    texts = [f"{i:04d}" for i in range(len(planted.texts))]
+    numbers = np.array(write(texts=texts)["queries"]["text"]).astype(int)
+    assert numbers[0] == 0
+    assert numbers[-1] == len(texts) - 1
+    assert np.diff(numbers).max() <= 2
+
+
+def test_warnings_name_the_line_of_the_user(write):
+    with pytest.warns(UserWarning, match="concepts are active") as caught:
+        write(max_concepts=3)
+    assert caught[0].filename == __file__

@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from scipy import sparse
 from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.frozen import FrozenEstimator
+from sklearn.preprocessing import normalize
 
 from skxsae import CoactivationMatcher, PairedSAE, TopKSAE
 from skxsae.inspection import name_latents
-from skxsae.inspection._naming import _by_correlation
+from skxsae.inspection._naming import _by_correlation, _name_table
 
 
 def planted_concept(directions, features):
@@ -77,7 +79,7 @@ def reference(codes, present, n_unseen):
     scores = np.full((codes.shape[1], present.shape[1]), np.nan)
     for i, z in enumerate(codes.T):
         for j, t in enumerate(present.T):
-            if z.std() > 0 and t.std() > 0:
+            if np.ptp(z) > 0 and np.ptp(t) > 0:
                 scores[i, j] = np.corrcoef(z, t)[0, 1] * t.sum() / (t.sum() + n_unseen)
     return scores
 
@@ -85,7 +87,7 @@ def reference(codes, present, n_unseen):
 @settings(deadline=None, max_examples=60)
 @given(
     codes=hnp.arrays(
-        np.float64, (12, 3), elements=st.sampled_from([0.0, 0.0, 0.5, 1.0, 3.0])
+        np.float64, (12, 3), elements=st.sampled_from([0.0, 0.0, 0.1, 1.7, 1000.3])
     ),
     present=hnp.arrays(np.float64, (12, 4), elements=st.sampled_from([0.0, 1.0])),
     n_unseen=st.sampled_from([0, 4]),
@@ -96,7 +98,7 @@ def test_scores_are_those_of_dense_float64(codes, present, n_unseen):
     )
     assert (np.isnan(scores) == (numbers < 0)).all()
     for row, of_row in enumerate(reference(codes, present, n_unseen)):
-        best = np.sort(of_row[~np.isnan(of_row)])[::-1]
+        best = np.sort(of_row[of_row > 1e-9])[::-1]
         assert_allclose(scores[row][: len(best)], best, atol=1e-9)
         assert np.isnan(scores[row][len(best) :]).all()
         found = numbers[row][numbers[row] >= 0]
@@ -131,7 +133,7 @@ def test_columns_and_numbers(planted):
     assert names["n_active"].tolist() == counts.tolist()
     silent = names["n_active"] == 0
     assert names.loc[silent, ["name", "confidence", "margin"]].isna().all(axis=None)
-    assert (names.loc[~silent, "also"].str.count(", ") == 1).all()
+    assert (names.loc[~silent, "also"].str.count("; ") == 1).all()
 
 
 def test_n_names_of_one_has_no_margin(planted):
@@ -243,3 +245,77 @@ def test_a_word_in_every_caption_says_nothing(n_samples):
     numbers, scores = _by_correlation(codes, present, 1, 0)
     assert (numbers == -1).all()
     assert np.isnan(scores).all()
+
+
+def test_nothing_that_does_not_go_with_a_concept_is_its_name():
+    codes = np.array([[1.0, 0, 2], [1.0, 0, 0], [1.0, 0, 0], [1.0, 0, 0]])
+    present = np.array([[0.0, 1], [1, 1], [1, 0], [1, 0]])
+    numbers, scores = _by_correlation(
+        sparse.csr_array(codes), sparse.csr_array(present), 2, 0
+    )
+    assert numbers.tolist() == [[-1, -1], [-1, -1], [1, -1]]
+    assert_allclose(scores[2, 0], np.corrcoef(codes[:, 2], present[:, 1])[0, 1])
+
+
+@pytest.mark.parametrize("method", ["terms", "code", "direction"])
+def test_one_name_or_four_are_the_same_first(planted, method):
+    """Ties are in the order of the terms, however many are looked for."""
+    texts = planted.texts
+    if method != "terms":
+        texts = [f"entry {i}" for i in range(len(texts))]
+    first, more = (
+        name_latents(planted.model, planted.y, texts, method=method, n_names=n)
+        for n in (1, 4)
+    )
+    assert first["name"].tolist() == more["name"].tolist()
+    assert (more["confidence"].dropna() > 0).all()
+
+
+def test_the_margin_over_nothing_is_the_confidence():
+    table = _name_table(["a", "b"], np.array([[0, -1]]), np.array([[0.5, np.nan]]))
+    assert table["margin"].tolist() == [0.5]
+
+
+def test_a_vocabulary_is_compared_less_its_mean(planted):
+    """A vocabulary far from the origin gets the names of one around it."""
+    known = np.flatnonzero(planted.y_features.any(axis=1))
+    embeddings, words = planted.y_features[known], planted.words[known]
+    expected, far = (
+        name_latents(planted.model, rows, words, method="direction")
+        for rows in (embeddings, embeddings + 30)
+    )
+    assert far["name"].tolist() == expected["name"].tolist()
+
+
+def test_how_often_a_term_is_in_a_caption_does_not_count(planted):
+    texts = [f"{text} {text.split(' ')[0]}" for text in planted.texts]
+    counter = CountVectorizer(min_df=2)
+    expected = name_latents(planted.model, planted.y, planted.texts, vectorizer=counter)
+    names = name_latents(planted.model, planted.y, texts, vectorizer=counter)
+    assert names.equals(expected)
+
+
+def test_directions_are_in_the_units_of_the_input(planted):
+    """Each feature has a scale of its own under normalize="standard"."""
+    stretch = np.linspace(0.05, 20, planted.y.shape[1])
+    sae = TopKSAE(48, 4, max_iter=40, batch_size=256, learning_rate=3e-3)
+    sae.set_params(normalize="standard", random_state=0).fit(planted.y * stretch)
+    known = np.flatnonzero(planted.y_features.any(axis=1))
+    rows = planted.y_features[known] * stretch
+    names = name_latents(sae, rows, planted.words[known], method="direction")
+    directions = normalize(sae.components_.astype(float) * sae.scale_)
+    cosines = directions @ normalize(rows - rows.mean(axis=0)).T
+    assert_allclose(names["confidence"], cosines.max(axis=1), rtol=1e-6)
+
+
+def test_half_of_a_surrogate_pair_is_named_by_its_row(planted):
+    texts = list(planted.texts)
+    texts[3] = "a \ud83d"
+    with pytest.raises(ValueError, match="half of a surrogate pair at row 3"):
+        name_latents(planted.model, planted.y, texts)
+
+
+def test_a_frozen_estimator_is_what_it_holds(planted):
+    sae = planted.model.y_sae_
+    expected = name_latents(sae, planted.y, planted.texts)
+    assert name_latents(FrozenEstimator(sae), planted.y, planted.texts).equals(expected)

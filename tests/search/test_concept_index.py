@@ -132,8 +132,16 @@ def test_bad_input():
         index.search(np.eye(4))
     with pytest.raises(ValueError, match="X must hold one query, got 3"):
         index.explain(np.eye(3), 0)
-    with pytest.raises(ValueError, match="item=3 must be from 0 to 2"):
+    with pytest.raises(ValueError, match="item=3 must be an int from 0 to 2"):
         index.explain(np.eye(3)[:1], 3)
+    with pytest.raises(ValueError, match=r"item=1.0 must be an int"):
+        index.explain(np.eye(3)[:1], 1.0)
+    with pytest.raises(ValueError, match=r"n_results=2.5 must be an int"):
+        index.search(np.eye(3), n_results=2.5)
+    with pytest.raises(ValueError, match="'n_reasons' parameter of ConceptIndex"):
+        ConceptIndex().fit(np.eye(3)).set_params(n_reasons=-1).search(np.eye(3))
+    with pytest.raises(ValueError, match="the numbers of the concepts as its index"):
+        ConceptIndex().fit(np.eye(3), names=pd.Series({"a": "cat"}))
     with pytest.raises(ValueError, match="names has 2 entries, but there are 3"):
         ConceptIndex().fit(np.eye(3), names=["a", "b"])
     with pytest.raises(ValueError, match="no column 'name'"):
@@ -166,3 +174,30 @@ def test_a_soft_assignment_finds_names_in_both_columns(planted):
     hits = index.search(soft.y_sae_.transform(planted.y[:20]))
     parts = ", ".join(hits["because"]).split(", ")
     assert np.mean([part.startswith("word") for part in parts]) > 0.9
+
+
+def test_duplicate_entries_are_summed_before_they_are_scaled():
+    codes = sparse.csr_array(([1.0, 1.0], [0, 0], [0, 2]), shape=(1, 2))
+    assert not codes.has_canonical_format
+    hits = ConceptIndex().fit(codes).search([[1.0, 0.0]])
+    assert hits["similarity"].tolist() == [1.0]
+    assert codes.nnz == 2
+
+
+def test_blocks_meet_a_bounded_number_of_items(monkeypatch):
+    """Also where one concept is active on all items and the others on few."""
+    monkeypatch.setattr("skxsae.search._concept_index._BLOCK_ENTRIES", 100)
+    items = np.zeros((40, 50))
+    items[:, 0] = 1
+    items[np.arange(40), 1 + np.arange(40)] = 1
+    queries = np.eye(50)[np.r_[0, 0, 1:31, 0]]
+    index = ConceptIndex(2).fit(items)
+    blocks = index._blocks(sparse.csr_array(queries))
+    assert 1 < len(blocks) < 33
+    assert all((queries[b] @ items.T > 0).sum() <= 100 for b in blocks)
+    assert np.concatenate([np.arange(33)[b] for b in blocks]).tolist() == list(
+        range(33)
+    )
+    whole = index.search(queries)
+    monkeypatch.undo()
+    assert whole.equals(index.search(queries))

@@ -151,3 +151,24 @@ def test_codes_of_both_views_are_refused(planted):
     codes = planted.model.transform(planted.X[:2], planted.y[:2])
     with pytest.raises(ValueError, match="codes is a tuple of 2, as transform"):
         write_codes("codes.jsonl", codes)
+
+
+def test_zeros_that_are_stored_are_not_written(tmp_path):
+    codes = sparse.csr_array(([0.0, 1.0], [0, 1], [0, 2]), shape=(1, 2))
+    text = write_codes(tmp_path / "codes.jsonl", codes).read_text()
+    assert text.endswith('{"concepts":{"1":1.0}}\n')
+    assert codes.nnz == 2
+
+
+def test_a_write_that_fails_leaves_the_old_file(path, monkeypatch):
+    write_codes(path, np.eye(2))
+    before = path.read_bytes()
+    with pytest.raises(UnicodeError):
+        write_codes(path, np.eye(2), ids=["a", "\ud83d"])
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_negative_width_is_refused(path):
+    with pytest.raises(ValueError, match="'n_concepts' parameter of read_codes"):
+        read_codes(write_codes(path, np.eye(2)), n_concepts=-1)

@@ -146,7 +146,7 @@
         size: members[k].map(size),
         color: two ? members[k].map((i) => concepts.modality[i]) : "#0072b2",
         // blue, grey and orange of Okabe and Ito's palette
-        colorscale: [[0, "#0072b2"], [0.5, "#b8b8b8"], [1, "#e08214"]],
+        colorscale: [[0, "#0072b2"], [0.5, "#b8b8b8"], [1, "#e69f00"]],
         cmin: 0,
         cmax: 1,
         opacity: 0.85,
@@ -201,7 +201,7 @@
     plot.setAttribute(
       "aria-label",
       `${count(n, "concept")} on a map; those with similar directions are near each ` +
-        "other. The list beside it has all of them."
+        "other. All of them can be found by the list beside it."
     );
     return Plotly.newPlot(plot, traces, layout, config).then(() => {
       plot.on("plotly_click", (event) => choose(event.points[0].customdata));
@@ -486,7 +486,7 @@
       byId("queries").onkeydown = arrows;
     }
     document.addEventListener("keydown", (event) => {
-      if (event.key === "/" && !/^(INPUT|SELECT)$/.test(document.activeElement.tagName)) {
+      if (event.key === "/" && !document.activeElement.matches("input[type=search], select")) {
         byId("search").focus();
         event.preventDefault();
       }

@@ -1,0 +1,41 @@
+import os
+import stat
+
+import pytest
+
+from skxsae._replacing import replacing
+
+
+def test_a_file_is_written_and_nothing_else_is_left(tmp_path):
+    path = tmp_path / "page.html"
+    for content in ("first", "second"):
+        with replacing(path) as unfinished:
+            unfinished.write_text(content)
+            assert unfinished.parent == tmp_path
+        assert path.read_text() == content
+    assert os.listdir(tmp_path) == ["page.html"]
+
+
+def test_what_fails_leaves_the_old_file(tmp_path):
+    path = tmp_path / "page.html"
+    path.write_text("old")
+    with pytest.raises(KeyError), replacing(path) as unfinished:  # noqa: PT012
+        unfinished.write_text("half")
+        raise KeyError
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["page.html"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="modes are those of POSIX")
+def test_the_mode_is_that_of_a_new_file(tmp_path):
+    (tmp_path / "plain").touch()
+    with replacing(tmp_path / "replaced"):
+        pass
+    modes = [stat.S_IMODE((tmp_path / n).stat().st_mode) for n in ("plain", "replaced")]
+    assert modes[0] == modes[1]
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere"):  # noqa: SIM117
+        with replacing(tmp_path / "nowhere" / "page.html"):
+            pass
