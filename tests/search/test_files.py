@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 from scipy import sparse
 
-from skxsae.search import read_codes, write_codes
+from skxsae.search import _files, read_codes, write_codes
 
 ENDINGS = [".jsonl", ".ndjson", ".parquet"]
 VALUES = st.floats(0, 2**100, width=32)
@@ -163,8 +163,14 @@ def test_zeros_that_are_stored_are_not_written(tmp_path):
 def test_a_write_that_fails_leaves_the_old_file(path, monkeypatch):
     write_codes(path, np.eye(2))
     before = path.read_bytes()
-    with pytest.raises(UnicodeError):
-        write_codes(path, np.eye(2), ids=["a", "\ud83d"])
+
+    def write_half(path, codes, ids):
+        path.write_bytes(before[:20])
+        raise OSError("no space left")
+
+    monkeypatch.setitem(_files._LAYOUTS, path.suffix, (write_half, None))
+    with pytest.raises(OSError, match="no space left"):
+        write_codes(path, np.eye(2))
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]
 
