@@ -291,6 +291,12 @@ def _check_settings(estimator, k, n_latents, n_seeds):
             f"{type(estimator).__name__} has no n_latents and k to set: pass an "
             "autoencoder that is not frozen."
         )
+    params = estimator.get_params(deep=False)
+    if "x_sae" in params and (params["x_sae"] is None) != (params["y_sae"] is None):
+        raise ValueError(
+            "x_sae and y_sae must both be given, or neither: the sizes of one that is "
+            "not there cannot be set."
+        )
     settings = list(product(np.unique(n_latents).tolist(), np.unique(k).tolist()))
     if not settings or max(k) > min(n_latents):
         raise ValueError(

@@ -195,6 +195,7 @@ def test_the_table_is_a_copy():
         ({"k": []}, ValueError, "must hold a number each"),
         ({"n_seeds": 0}, ValueError, "n_seeds=0 must be"),
         ({"kind": "pie"}, ValueError, "kind='pie' must be one of"),
+        ({"estimator": PostHocAlignedSAE(x_sae=VIEW)}, ValueError, "both be given"),
         ({"estimator": StandardScaler()}, TypeError, "StandardScaler has no n_latents"),
         ({"estimator": FrozenEstimator(TopKSAE())}, TypeError, "not frozen"),
     ],

@@ -17,6 +17,7 @@ from skxsae.metrics import (
     explained_variance_ratio,
     modality_score,
     recall_at_k_score,
+    retrieval_ranks,
 )
 from skxsae.model_selection import compare
 from skxsae.model_selection._split import split_pairs
@@ -33,9 +34,9 @@ DATA = make_paired_features(
     max_interference=0.8,
     random_state=0,
 )
-GROUPS = np.arange(600) // 2
-X = DATA.X[GROUPS * 2]  # each first row twice, as an image with two captions
-Y = DATA.y[GROUPS * 2] + 0.1 * DATA.y
+GROUPS = np.arange(600) % 300
+X = DATA.X[GROUPS]  # each of the first rows twice, as an image with two captions
+Y = DATA.y[GROUPS] + 0.1 * DATA.y
 OPTIONS = {"n_latents": 32, "k": 3, "max_iter": 5, "random_state": 0}
 ESTIMATORS = {
     "aligned": PostHocAlignedSAE(**OPTIONS),
@@ -133,7 +134,9 @@ def test_intervals_are_those_of_groups_drawn_row_by_row(table):
     )
     error = ((X_test - rebuilt[0]) ** 2).sum(axis=1)
     variance = ((X_test - X_test.mean(axis=0)) ** 2).sum(axis=1)
-    explained, sizes, shares = [], [], []
+    one_way = retrieval_ranks(*codes, groups=groups).x_to_y
+    hits, hit_groups = one_way.hits(5), groups[one_way.queries]
+    explained, sizes, shares, recall = [], [], [], []
     for drawn in counts:
         rows = np.concatenate(
             [
@@ -143,6 +146,8 @@ def test_intervals_are_those_of_groups_drawn_row_by_row(table):
             ]
         )
         explained.append(1 - error[rows].sum() / variance[rows].sum())
+        found = [hits[hit_groups == g] for g in np.repeat(names, drawn)]
+        recall.append(np.concatenate(found).mean())
         z_x, z_y = (z.toarray()[rows] for z in codes)
         sizes.append((z_y != 0).sum() / len(rows))
         total = energy(z_x) + energy(z_y)
@@ -153,6 +158,7 @@ def test_intervals_are_those_of_groups_drawn_row_by_row(table):
         ("explained_variance_x", explained),
         ("l0_y", sizes),
         ("bimodal_energy", shares),
+        ("recall@5_x_to_y", recall),
     ):
         actual = table.loc[("shared", score), ["low", "high"]]
         assert_allclose(actual, np.quantile(drawn, [0.025, 0.975]), rtol=1e-5)
