@@ -122,7 +122,10 @@
   // the strongest concepts, one of each name, tell where one is
   function landmarks() {
     const named = new Map();
-    const strongest = [...members.flat()].sort((a, b) => concepts.energy[b] - concepts.energy[a]);
+    const isChance = (i) => concepts.kind[i] === "chance";
+    const strongest = [...members.flat()].sort(
+      (a, b) => isChance(a) - isChance(b) || concepts.energy[b] - concepts.energy[a]
+    );
     for (const i of strongest) {
       if (concepts.name?.[i] && !named.has(name(i))) named.set(name(i), i);
       if (named.size === LANDMARKS) break;
