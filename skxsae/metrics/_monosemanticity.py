@@ -86,7 +86,7 @@ def monosemanticity_score(codes, embeddings, *, min_fires=2, fill_value=np.nan):
     sums = _activation_sums(codes, embeddings, "embeddings")
     pairs = sums.total**2 - sums.square
     likeness = np.einsum("ij,ij->i", sums.embedding, sums.embedding) - sums.square
-    defined = (sums.fires >= min_fires) & (sums.n_positive >= 2) & (pairs > 0)
+    defined = (sums.fires >= min_fires) & (pairs > 0)
     return _ratio(likeness, pairs, defined, fill_value)
 
 
@@ -178,7 +178,6 @@ class _ActivationSums(NamedTuple):
     """Float64 sums over the scaled activations of each latent."""
 
     fires: np.ndarray  # samples with an activation that is not zero
-    n_positive: np.ndarray  # samples whose scaled activation is not zero
     total: np.ndarray
     square: np.ndarray
     embedding: np.ndarray  # (n_latents, n_features), of unit rows
@@ -197,7 +196,7 @@ def _activation_sums(codes, embeddings, name):
     # over all samples follow from sums over the active ones
     base = np.where(n_absent > 0, -low / span, 0.0)
     origin = np.where(n_absent > 0, 0.0, low)
-    n_positive, total, square = (np.zeros(n_latents) for _ in range(3))
+    total, square = np.zeros(n_latents), np.zeros(n_latents)
     of_active, of_all = np.zeros((n_latents, embeddings.shape[1])), 0.0
     for rows in row_batches(n_samples, _ROWS_PER_BATCH):
         block = sparse.csr_array(codes[rows])
@@ -205,7 +204,6 @@ def _activation_sums(codes, embeddings, name):
         latents = block.indices
         shifted = (block.data.astype(np.float64) - origin[latents]) / span[latents]
         scaled = shifted + base[latents]
-        n_positive += np.bincount(latents[scaled > 0], minlength=n_latents)
         total += np.bincount(latents, scaled, n_latents)
         square += np.bincount(latents, scaled**2, n_latents)
         shifted = sparse.csr_array((shifted, latents, block.indptr), shape=block.shape)
@@ -214,7 +212,6 @@ def _activation_sums(codes, embeddings, name):
         of_all += units.sum(axis=0)
     return _ActivationSums(
         fires,
-        n_positive + np.where(base > 0, n_absent, 0),
         total + n_absent * base,
         square + n_absent * base**2,
         of_active + base[:, None] * of_all,

@@ -131,7 +131,7 @@ def test_number_of_fires_that_a_score_needs():
 
 
 def test_a_zero_that_is_stored_is_no_activation():
-    codes = sparse.csr_array(np.array([[1.0, 2.0], [1.0, 3.0], [5.0, 1.0]]))
+    codes = sparse.csr_array(np.array([[1.0, 2.0], [-1.0, 3.0], [5.0, 1.0]]))
     codes.data[4] = 0.0
     embeddings = embed(4, 3)
     assert_array_equal(
