@@ -200,7 +200,9 @@ def _activation_sums(codes, embeddings, name):
     of_active, of_all = np.zeros((n_latents, embeddings.shape[1])), 0.0
     for rows in row_batches(n_samples, _ROWS_PER_BATCH):
         block = sparse.csr_array(codes[rows])
-        block.eliminate_zeros()
+        if not block.data.all():
+            block = block.copy()
+            block.eliminate_zeros()
         latents = block.indices
         shifted = (block.data.astype(np.float64) - origin[latents]) / span[latents]
         scaled = shifted + base[latents]

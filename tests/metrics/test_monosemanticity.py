@@ -133,11 +133,14 @@ def test_number_of_fires_that_a_score_needs():
 def test_a_zero_that_is_stored_is_no_activation():
     codes = sparse.csr_array(np.array([[1.0, 2.0], [-1.0, 3.0], [5.0, 1.0]]))
     codes.data[4] = 0.0
+    before = codes.copy()
     embeddings = embed(4, 3)
     assert_array_equal(
         monosemanticity_score(codes, embeddings),
         monosemanticity_score(codes.toarray(), embeddings),
     )
+    assert_array_equal(codes.data, before.data)
+    assert_array_equal(codes.indices, before.indices)
 
 
 @pytest.mark.parametrize(
