@@ -49,7 +49,9 @@ shared.fit(data.X, data.y)
 # --------------------
 # The energy of a concept is its mean squared activation. On the dotted line it is
 # equal in both views; beyond the dashed lines less than 5 % of it is in one of them. A
-# concept that is never active in one view is drawn at 0, on the edge.
+# concept that is never active in one view is drawn at 0, on the edge. There are more
+# than 24 strong concepts of each view alone: the two directions of a shared concept
+# differ, and some of them were learnt as two concepts.
 
 from skxsae.inspection import EnergyDisplay
 
@@ -69,7 +71,7 @@ from skxsae.inspection import ModalityScoreDisplay
 fig, axes = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained", sharey=True)
 for ax, model in zip(axes, (shared, sae), strict=True):
     ModalityScoreDisplay.from_estimator(model, data.X, data.y, ax=ax)
-    ax.set_title(type(model).__name__, loc="left")
+    ax.set_title(type(model).__name__, loc="left", pad=28)
 plt.show()
 
 # %%
@@ -87,7 +89,8 @@ plt.show()
 # Is a concept about one thing?
 # -----------------------------
 # A latent is monosemantic if the samples it is active on are alike by another encoder.
-# Here the other encoder is the truth: which concepts a sample has.
+# Here the other encoder is the truth: which concepts a sample has. The curve across the
+# views falls to 0 where two latents were matched that do not belong together.
 
 import numpy as np
 

@@ -110,5 +110,5 @@ class AlphaSweepDisplay:
             panel.set(title=metric, xlabel="Cosine distance of the directions")
             panel.set_ylim(bottom=min(0, panel.get_ylim()[0]))
             tidy(panel)
-        add_legend(self.axes_, ax is None)
+        add_legend(self.axes_, ax is None, methods)
         return self

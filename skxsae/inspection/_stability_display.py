@@ -91,7 +91,7 @@ class StabilityDisplay:
         for number, (name, curve) in enumerate(curves.items()):
             color = style_of(number)["color"]
             rank = np.asarray(curve.index)
-            options = {"s": 9, "color": color, "alpha": 0.35, "linewidths": 0}
+            options = {"s": 14, "color": color, "alpha": 0.5, "linewidths": 0}
             options |= {"label": "_"} | (scatter_kw or {})
             self.points_.append(ax.scatter(rank, curve[form], **options))
             label = f"{name}: {curve['mean'].iloc[-1]:.2f}" if name else "mean so far"

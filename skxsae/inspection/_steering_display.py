@@ -108,7 +108,7 @@ class SteeringDisplay:
         strengths = np.unique(np.concatenate([t.index for t in tables.values()]))
         for panel, measure in zip(self.axes_, measures, strict=True):
             _annotate(panel, measure, strengths)
-        add_legend(self.axes_, ax is None)
+        add_legend(self.axes_, ax is None, list(tables))
         return self
 
 

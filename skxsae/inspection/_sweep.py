@@ -51,19 +51,19 @@ def draw_sweep(ax, table, x, methods, line_kw=None):
         if len(rows):
             style = {**style_of(number), "label": method, "markersize": 5}
             style |= {"capsize": 2, "elinewidth": 1, **(line_kw or {})}
-            lines.append(
-                ax.errorbar(rows[x], rows["mean"], rows["standard_error"], **style)
-            )
+            values = rows[[x, "mean", "standard_error"]].to_numpy().T
+            lines.append(ax.errorbar(*values, **style))
     return lines
 
 
-def add_legend(axes, own_figure, n_columns=4):
+def add_legend(axes, own_figure, names, n_columns=3):
     """One legend for all panels: under them, or in the first of axes that are given."""
     handles, labels = axes[0].get_legend_handles_labels()
-    if not handles:
-        return
-    if not own_figure:
-        axes[0].legend(frameon=False)
-        return
-    options = {"loc": "outside lower center", "ncols": min(n_columns, len(handles))}
-    axes[0].figure.legend(handles, labels, frameon=False, **options)
+    of_label = dict(zip(labels, handles, strict=True))
+    labels = [name for name in names if name in of_label]
+    handles = [of_label[name] for name in labels]
+    if handles and own_figure:
+        options = {"loc": "outside lower center", "ncols": min(n_columns, len(labels))}
+        axes[0].figure.legend(handles, labels, frameon=False, **options)
+    elif handles:
+        axes[0].legend(handles, labels, frameon=False)

@@ -2,6 +2,8 @@
 
 from fractions import Fraction
 
+import numpy as np
+
 from skxsae.inspection._plotting import panel_axes, style_of, tidy
 from skxsae.inspection._sweep import (
     add_legend,
@@ -11,6 +13,8 @@ from skxsae.inspection._sweep import (
 )
 
 _KINDS = ("plane", "panels")
+# width and height of a number beside a point, in pixels
+_ROOM = (22, 12)
 
 
 class TradeoffDisplay:
@@ -56,6 +60,10 @@ class TradeoffDisplay:
     AlphaSweepDisplay : Measures over the distance of corresponding directions.
     skxsae.model_selection.select_alignment_weight : The largest weight that costs
         little.
+
+    Notes
+    -----
+    A weight that would be written over another is left out.
 
     References
     ----------
@@ -130,7 +138,7 @@ class TradeoffDisplay:
         ]
         for panel in self.axes_:
             tidy(panel)
-        add_legend(self.axes_, ax is None)
+        add_legend(self.axes_, ax is None, methods)
         return self
 
 
@@ -146,29 +154,36 @@ def _draw_plane(ax, table, cost, measure, methods, line_kw):
             continue
         style = {**style_of(number), "label": method, "capsize": 2, "elinewidth": 1}
         style |= {"markersize": 6 if len(rows) > 1 else 10}
-        errors = {"xerr": rows["standard_error_x"], "yerr": rows["standard_error_y"]}
-        options = {**errors, **style, **(line_kw or {})}
-        lines.append(ax.errorbar(rows["mean_x"], rows["mean_y"], **options))
-        if len(rows) > 1:
-            _write_weights(ax, rows, style["color"])
+        points = ("mean_x", "mean_y", "standard_error_y", "standard_error_x")
+        values = rows[[*points]].to_numpy().T
+        lines.append(ax.errorbar(*values, **style | (line_kw or {})))
     ax.set(xlabel=cost, ylabel=measure)
     ax.margins(0.1)
+    _write_weights(ax, both, methods)
     return lines
 
 
-def _write_weights(ax, rows, color):
-    """The multiple of the default weight, beside each point."""
-    for x, y, multiplier in zip(
-        rows["mean_x"], rows["mean_y"], rows["multiplier"], strict=True
-    ):
-        ax.annotate(
-            _as_multiple(multiplier),
-            (x, y),
-            xytext=(5, 4),
-            textcoords="offset points",
-            color=color,
-            fontsize="small",
-        )
+def _write_weights(ax, both, methods):
+    """The multiple of the default weight beside each point, unless it would overlap."""
+    taken = np.empty((0, 2))
+    for number, method in enumerate(methods):
+        rows = both[both["method"] == method]
+        if len(rows) < 2:
+            continue
+        points = rows[["mean_x", "mean_y"]].to_numpy()
+        for point, weight in zip(points, rows["multiplier"], strict=True):
+            place = ax.transData.transform(point)
+            if (np.abs(taken - place) < _ROOM).all(axis=1).any():
+                continue
+            taken = np.vstack([taken, place])
+            ax.annotate(
+                _as_multiple(weight),
+                tuple(point),
+                xytext=(5, 4),
+                textcoords="offset points",
+                color=style_of(number)["color"],
+                fontsize="small",
+            )
 
 
 def _draw_panel(ax, table, cost, measure, methods, line_kw):
