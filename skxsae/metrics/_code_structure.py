@@ -280,7 +280,7 @@ class CodeReport:
     prefer_skip_nested_validation=True,
 )
 def code_report(codes, components=None, *, effective_rank=True):
-    """Measures of the sparsity and structure of codes, from one pass over co-firings.
+    """Summarise the sparsity and structure of codes, from one pass over co-firings.
 
     These are the rows "Structure in Z" of Tables 3 and 4 of [1]_, with the sparsity.
 

@@ -182,7 +182,7 @@ class DictionaryReport:
 
 @validate_params(_WEIGHTED, prefer_skip_nested_validation=True)
 def dictionary_report(components, energies=None):
-    """Measures of the geometry of a dictionary, each computed once.
+    """Summarise the geometry of a dictionary, each measure computed once.
 
     These are the rows "Structure in D" of Tables 3 and 4 of [1]_.
 
