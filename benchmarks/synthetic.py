@@ -21,6 +21,7 @@ from _common import (
 
 from skxsae import CoactivationMatcher, PairedSAE, PostHocAlignedSAE, TopKSAE
 from skxsae.datasets import PAIRED_FEATURES_PRESETS, make_paired_features
+from skxsae.inspection import AlphaSweepDisplay, TradeoffDisplay
 from skxsae.metrics import (
     feature_alignment_error,
     feature_collapse_rate,
@@ -80,6 +81,23 @@ FIGURES = {
     6: {"multipliers": [1 / 64, 1 / 4, 1.0, 4.0, 64.0], "methods": METHODS},
 }
 
+# what the pictures call methods and metrics, in the order of the paper's figures
+METHOD_NAMES = {
+    "shared": "one dictionary",
+    "iso_energy": "iso-energy loss",
+    "group_sparse": "group-sparse loss",
+    "separate": "separate dictionaries",
+    "post_hoc": "post-hoc alignment",
+}
+METRIC_NAMES = {
+    "feature_collapse": "Feature collapse rate",
+    "reconstruction_error": "Reconstruction error",
+    "feature_recovery": "Feature recovery error",
+    "feature_recovery_k1": "Feature recovery error (k = 1)",
+    "latent_alignment": "Latent alignment error",
+    "feature_alignment": "Feature alignment error",
+}
+
 # measured for the paper's released code, one seed, preset "released", alpha 0.5,
 # multiplier 1; what it does not tell is left out
 REFERENCE_SOURCE = "released code of the heterogeneity paper, one seed"
@@ -132,6 +150,9 @@ def main(argv=None):
     title = f"synthetic: preset {args.preset}, {len(args.seeds)} seed(s)"
     figures = _figures(measurements)
     report(args, "synthetic", title, figures, tables, measurements + compared, fits)
+    if args.picture:
+        for path in draw(args.out, measurements):
+            print(path)
 
 
 def _parse(argv):
@@ -143,6 +164,7 @@ def _parse(argv):
     add("--methods", nargs="+", choices=METHODS, default=METHODS)
     add("--alphas", type=float, nargs="+", default=[0.5])
     add("--multipliers", type=float, nargs="+", default=[1.0])
+    add("--picture", action="store_true", help="write what was swept as PNG files too")
     figure = parser.parse_args(argv).figure
     parser.set_defaults(**FIGURES.get(figure, {}))
     return parser.parse_args(argv)
@@ -318,6 +340,47 @@ def tabulate(measurements):
     index = ["alpha", "method", "multiplier"]
     wide = frame.pivot(index=index, columns="metric", values="cell")
     return wide[frame["metric"].unique()].rename_axis(columns=None)
+
+
+def draw(folder, measurements):
+    """Write a picture of each setting that was swept; return their paths."""
+    frame = pd.DataFrame(measurements)
+    frame = frame[frame["method"].isin(METHOD_NAMES)]
+    frame = frame[frame["metric"].isin(METRIC_NAMES)].replace(
+        {"method": METHOD_NAMES, "metric": METRIC_NAMES}
+    )
+    paths = []
+    if frame["alpha"].nunique() > 1:
+        display = AlphaSweepDisplay(
+            frame[frame["multiplier"] == 1.0],
+            metrics=list(METRIC_NAMES.values())[:3],
+            methods=_named(frame["method"]),
+        )
+        paths.append(_save(display.plot(), folder / "synthetic_alpha.png"))
+    for alpha, rows in frame.groupby("alpha"):
+        if rows["multiplier"].nunique() == 1:
+            continue
+        display = TradeoffDisplay(
+            rows,
+            reconstruction=METRIC_NAMES["feature_recovery"],
+            alignment=list(METRIC_NAMES.values())[-2:],
+            methods=_named(rows["method"]),
+        )
+        for kind in ("plane", "panels"):
+            path = folder / f"synthetic_weight_{kind}_alpha_{alpha:g}.png"
+            paths.append(_save(display.plot(kind=kind), path))
+    return paths
+
+
+def _named(methods):
+    """Methods that were measured, in the order of the figures."""
+    return [name for name in METHOD_NAMES.values() if name in set(methods)]
+
+
+def _save(display, path):
+    """Write the figure of a display, and return the path."""
+    display.figure_.savefig(path, dpi=150)
+    return path
 
 
 def _figures(measurements):

@@ -278,6 +278,42 @@ def test_synthetic_resumes_and_sweeps(tiny_preset, tmp_path, monkeypatch):
     assert all(line.count("|") == 6 for line in lines)
 
 
+def test_synthetic_pictures_of_what_was_swept(tiny_preset, tmp_path, monkeypatch):
+    plt = pytest.importorskip("matplotlib.pyplot")
+    plt.switch_backend("agg")
+    drawn, save = [], tiny_preset._save
+    monkeypatch.setattr(
+        tiny_preset, "_save", lambda *of: drawn.append(of[0]) or save(*of)
+    )
+    options = ["--preset", "small", "--out", str(tmp_path), "--seeds", "0"]
+    options += ["--methods", "iso_energy", "post_hoc", "--picture"]
+    tiny_preset.main([*options, "--alphas", "0", "1", "--multipliers", "1", "4"])
+    pictures = sorted(path.name for path in tmp_path.glob("*.png"))
+    assert pictures == [
+        "synthetic_alpha.png",
+        *(
+            f"synthetic_weight_{kind}_alpha_{alpha}.png"
+            for kind in ("panels", "plane")
+            for alpha in (0, 1)
+        ),
+    ]
+    measured = {
+        (row["method"], row["alpha"]): row["mean"]
+        for row in json.loads((tmp_path / "synthetic.json").read_text())["measurements"]
+        if (row["metric"], row["multiplier"]) == ("feature_recovery", 1.0)
+    }
+    ((_, _, recovery),) = [display.lines_ for display in drawn[:1]]
+    labels = [line.get_label() for line in recovery]
+    assert labels == ["iso-energy loss", "separate dictionaries", "post-hoc alignment"]
+    for method, line in zip(("iso_energy", "separate"), recovery, strict=False):
+        # the directions farthest apart come last
+        expected = [measured[method, 1.0], measured[method, 0.0]]
+        assert line.lines[0].get_ydata().tolist() == pytest.approx(expected)
+    plt.close("all")
+    tiny_preset.main([*options, "--out", str(tmp_path / "one")])
+    assert list((tmp_path / "one").glob("*.png")) == []
+
+
 def test_synthetic_weights_and_figures(tiny_preset):
     key = {"preset": "released", "method": "iso_energy", "multiplier": 4.0, "seed": 0}
     sae = tiny_preset.make_estimator(key)

@@ -78,7 +78,8 @@ plt.show()
 # A map of the dictionary
 # -----------------------
 # Two principal components of the directions, or t-SNE with ``layout="tsne"``. Large
-# points have much energy.
+# points have much energy. These directions were drawn at random: concepts of one view
+# have no region of their own, as they have in embeddings of a vision-language model.
 
 from skxsae.inspection import DictionaryMapDisplay
 

@@ -65,8 +65,8 @@ def post_hoc():
 # Over the distance of the directions
 # -----------------------------------
 # At 0 the two views have the same directions, and one dictionary does best. As they
-# move apart it recovers them less well, and learns the two directions of a concept as two
-# latents, which are no longer active together. Separate dictionaries do not mind.
+# move apart it recovers them less well, and learns the two directions of a concept as
+# two latents, which are no longer active together. Separate dictionaries do not mind.
 # With several seeds, a column "standard_error" gives the lines their error bars.
 
 from skxsae.inspection import AlphaSweepDisplay
