@@ -68,3 +68,19 @@ def test_full_rows_that_repeat_warn(pair):
     X, y = pair
     with pytest.warns(UserWarning, match="Only 6 of the 60 rows of X are distinct"):
         recall_drop_at_k(np.repeat(X[:6], 10, axis=0), y, X, y)
+
+
+def test_true_ties_count_or_not():
+    # three rows of one direction and of different lengths tie with each other
+    base = np.repeat(np.eye(5), 3, axis=0) * np.tile([[1.0], [2.0], [3.0]], (5, 1))
+    y = base.copy()
+    y[-1] = 1.0  # a group of two directions: no row stands for all of its group
+    views = base, y, np.zeros((15, 5)), y
+    options = {"groups": np.arange(15) // 3, "direction": "x_to_y", "k": 1}
+    counted = recall_drop_at_k(*views, **options)
+    others = recall_drop_at_k(*views, count_true_ties=False, **options)
+    for drop, count in ((counted, True), (others, False)):
+        full = recall_at_k_score(*views[:2], count_true_ties=count, **options)
+        kept = recall_at_k_score(*views[2:], count_true_ties=count, **options)
+        assert drop == pytest.approx(full - kept)
+    assert counted != others
