@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from scipy.optimize import linear_sum_assignment
 
+from skxsae.metrics import attribution_curves
+
 pytest.importorskip("ot")
 
 TABLE = [
@@ -77,6 +79,9 @@ def test_measures_by_hand(iso_energy, options, tmp_path, monkeypatch, normalize)
         error = np.square(both - Z @ D - empty).sum(axis=1)
         spread = np.square(both - both.mean(axis=0)).sum(axis=1)
         expected = {"mse": error.mean(), "r2": np.mean(1 - error / spread)}
+        curves = attribution_curves(both, Z, D, intercept=np.ravel(empty))
+        expected["insertion"] = curves.insertion_score
+        expected["deletion"] = curves.deletion_score
         expected["l0"] = (Z != 0).sum(axis=1).mean()
         ex, ey = (Zx**2).mean(axis=0), (Zy**2).mean(axis=0)
         with np.errstate(invalid="ignore"):

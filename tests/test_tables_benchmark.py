@@ -201,6 +201,37 @@ def test_a_run_goes_on_where_it_stopped(tables, folder, options, monkeypatch):
     assert separate["mean"] == pytest.approx(post_hoc["mean"])
 
 
+def test_separate_has_the_latents_in_the_order_of_training(
+    tables, folder, options, monkeypatch
+):
+    fitted = []
+    evaluate = tables.evaluate
+
+    def remember(sae, data, *order):
+        fitted.append((sae, data))
+        return evaluate(sae, data, *order)
+
+    monkeypatch.setattr(tables, "evaluate", remember)
+    tables.main([*options, "-k", "4", "--methods", "separate", "post_hoc", "soft"])
+    rows = read_rows(folder[0])
+    sae, data = fitted[0]
+    sae.set_params(matcher=None).realign(*data.train[:2])
+    Zx = sae.x_sae_.transform(data.retrieval.X)
+    Zy = sae.y_sae_.transform(data.retrieval.y)
+    order = np.append(sae.matcher_.matching_, sae.matcher_.unmatched_)
+    as_trained = np.empty((30, 12))
+    for column, latent in enumerate(order):
+        if latent >= 0:
+            as_trained[:, latent] = Zy.toarray()[:, column]
+    for method, codes in (("separate", as_trained), ("post_hoc", Zy.toarray())):
+        scores = cosines(Zx[:, :12], type(Zx)(codes[:, :12]))
+        true = scores[np.arange(30), np.arange(30)]
+        ahead = (scores[::2] >= true - 1e-10).sum(axis=0)  # an image has two rows
+        fires = codes.any(axis=1)
+        share = 100 * np.mean((ahead <= 5) & fires)
+        assert rows[4, method, "text_to_image@5"]["mean"] == pytest.approx(share)
+
+
 def test_held_out_pairs_of_the_training_arrays(tables, folder):
     path, arrays = folder
     held_out = np.isin(arrays["row"], [2, 3, 11])
@@ -224,12 +255,13 @@ def test_columns_of_the_metadata_are_groups(benchmark_module, folder):
     pairs = benchmark_module("_pairs")
     path, _ = folder
     (path / "laion/metadata").mkdir()
-    names = [f"image{i // 2}" for i in range(90)]
+    ids = np.random.default_rng(0).permutation(np.arange(90) // 2)
+    names = [f"image{i}" for i in ids]
     for number, start in {10: 60, 2: 0, 9: 30}.items():
         part = pd.DataFrame({"image_path": names[start : start + 30]})
         part.to_parquet(path / f"laion/metadata/metadata_{number}.parquet")
     loaded, nothing = pairs.load_pairs([f"{path}/laion"], "image_path")
-    np.testing.assert_array_equal(loaded.groups, np.arange(90) // 2)
+    np.testing.assert_array_equal(loaded.groups, pd.factorize(ids)[0])
     assert nothing is None
     with pytest.raises(ValueError, match=r"no \.parquet file"):
         pairs.read_column(path, "image_path")
