@@ -148,8 +148,8 @@ def transport_plan(
     Notes
     -----
     The cost matrix and the plan are dense while the programme is solved, in float64:
-    128 MiB each for 4,096 latents a view. With the solver, 4,096 latents a view take a few
-    seconds and 0.8 GiB, and 8,192 take up to a minute and 2.8 GiB.
+    128 MiB each for 4,096 latents a view. With the solver, 4,096 latents a view take
+    seconds and 0.8 GiB, and 8,192 take tens of seconds and 2.8 GiB.
 
     References
     ----------
