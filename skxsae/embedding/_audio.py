@@ -13,6 +13,8 @@ from scipy.signal import resample_poly
 
 from skxsae.embedding._entries import Unreadable, digest, reading
 
+_HIGHEST = 2.0  # of a float; decoders and resampling overshoot 1 a little
+
 
 def read_audio(entry):
     """Digest of a sound, and its file as bytes or its samples and their rate."""
@@ -75,4 +77,9 @@ def _as_mono(samples):
     if samples.dtype.kind != "f":
         half = 2.0 ** (8 * samples.dtype.itemsize - 1)
         values = values / half - (samples.dtype.kind == "u")
+    elif (largest := np.abs(values).max()) > _HIGHEST:
+        raise Unreadable(
+            f"float samples of up to {largest:g}, but -1 to 1 is expected: divide them "
+            "by what stands for 1, such as 32768 if they were 16-bit integers"
+        )
     return values if values.ndim == 1 else values.mean(axis=1)

@@ -4,7 +4,7 @@ import copy
 import os
 import warnings
 from abc import ABC, abstractmethod
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from numbers import Integral
@@ -18,20 +18,32 @@ from sklearn.base import (
     TransformerMixin,
     _fit_context,
 )
-from sklearn.utils import gen_batches
+from sklearn.utils import estimator_html_repr, gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._pprint import _EstimatorPrettyPrinter
 from sklearn.utils.parallel import Parallel, delayed
 
 from skxsae._validation import resolve_device
 from skxsae.embedding._cache import open_cache
-from skxsae.embedding._entries import Results, Unreadable, attempt, check_entries
+from skxsae.embedding._entries import (
+    Results,
+    Unreadable,
+    attempt,
+    check_entries,
+    check_files,
+)
 from skxsae.embedding._fingerprint import model_fingerprint
+from skxsae.embedding._representation import abridged, print_abridged
+from skxsae.embedding._sharing import evaluating
 
 PRECISIONS = {
     "float32": None,
     "float16": torch.float16,
     "bfloat16": torch.bfloat16,
 }
+# how far rounding moves an embedding, relative to its length, for a ViT-B/32:
+# 7e-4 with TF32 in all layers, as GPUs may use; 1.3e-3 and 1e-2 in 16 bits
+TOLERANCES = {"float32": 2e-3, "float16": 5e-3, "bfloat16": 3e-2}
 
 
 @dataclass
@@ -55,6 +67,7 @@ class BaseEncoder(
     """
 
     _entries: str
+    _reads_files: bool = False
     _loaded_by: tuple[str, ...]
 
     _parameter_constraints: dict = {
@@ -107,6 +120,7 @@ class BaseEncoder(
         self : object
             The encoder itself.
         """
+        resolve_device(self.device)
         check_entries(X, self._entries)
         return self
 
@@ -128,13 +142,17 @@ class BaseEncoder(
         Raises
         ------
         ValueError
-            If entries are unreadable and ``on_error="raise"``: the batch is read to
-            its end, and all of them are named.
+            If entries are unreadable and ``on_error="raise"``. Missing files are found
+            before anything is encoded; else the batch is read to its end, and all of
+            its unreadable entries are named.
         """
         self._validate_params()
+        resolve_device(self.device)
         entries = check_entries(X, self._entries)
         loaded = self._load_once()
-        results = Results(entries, self._n_features_out)
+        if self._reads_files and self.on_error == "raise":
+            check_files(entries)
+        results = Results(entries, self._count_features(loaded))
         with (
             self._on_device(loaded),
             self._open_cache(loaded) as cache,
@@ -218,6 +236,15 @@ class BaseEncoder(
             )
         return vectors
 
+    def _encode_probes(self, loaded, probes):
+        """Embeddings of the fixed contents, NaN for those that the model refuses."""
+        vectors = np.full((len(probes), loaded.n_features), np.nan, dtype=np.float32)
+        for row, probe in zip(vectors, probes, strict=True):
+            # what a model cannot take need not be in X, where it is an error
+            with suppress(Exception):
+                row[:] = self._encode_at_once(loaded, [probe])[0]
+        return vectors
+
     def _load_once(self):
         """What was loaded before, unless the parameters have changed since."""
         parameters = tuple(getattr(self, name) for name in self._loaded_by)
@@ -227,36 +254,28 @@ class BaseEncoder(
             self._loaded.parameters = parameters
         return self._loaded
 
-    @contextmanager
     def _on_device(self, loaded):
         """Evaluation mode on the device; a model that was given is left as it was."""
-        module = loaded.module
-        given = module is self.model
-        training = [(part, part.training) for part in module.modules()]
-        tensors = [*module.parameters(), *module.buffers()]
-        home = tensors[0].device if tensors else None
-        try:
-            module.eval().to(resolve_device(self.device))
-            yield
-        finally:
-            if given:
-                for part, flag in training:
-                    part.training = flag
-                if home is not None:
-                    module.to(home)
+        given = loaded.module is self.model
+        return evaluating(loaded.module, resolve_device(self.device), restores=given)
 
     def _open_cache(self, loaded):
         """The cache of this model and precision."""
 
-        def fingerprint():
+        def identify():
             known, settings = loaded.fingerprints, (type(self).__name__, self.precision)
-            # a module that was given may have been trained since
+            # a module that was given may have been trained or edited since
             if settings not in known or loaded.module is self.model:
-                batch = self._collate(loaded, self._probes(loaded))
-                known[settings] = model_fingerprint(loaded.module, batch, *settings)
+                probes = self._probes(loaded)
+                batch = self._collate(loaded, probes)
+                known[settings] = (
+                    model_fingerprint(loaded.module, batch, *settings),
+                    self._encode_probes(loaded, probes),
+                )
             return known[settings]
 
-        return open_cache(self.cache_dir, fingerprint, loaded.n_features)
+        tolerance = TOLERANCES[self.precision]
+        return open_cache(self.cache_dir, identify, loaded.n_features, tolerance)
 
     @contextmanager
     def _open_map(self):
@@ -281,9 +300,25 @@ class BaseEncoder(
             ) from error
         return tqdm(total=n_items, unit=" entries")
 
-    @property
-    def _n_features_out(self):
-        loaded = self._load_once()
+    def get_feature_names_out(self, input_features=None):
+        """Names of the features, for which the model is loaded.
+
+        Parameters
+        ----------
+        input_features : array-like of str or None, default=None
+            Ignored.
+
+        Returns
+        -------
+        feature_names_out : ndarray of str objects
+            The name of the class in lower case, and a number.
+        """
+        # no property: scikit-learn looks at all of them to display an estimator
+        self._n_features_out = self._count_features(self._load_once())
+        return super().get_feature_names_out(input_features)
+
+    def _count_features(self, loaded):
+        """Number of features of an embedding, found by encoding one fixed content."""
         if loaded.n_features is None:
             with self._on_device(loaded):
                 vectors = self._encode(loaded, self._probes(loaded)[:1])
@@ -304,6 +339,14 @@ class BaseEncoder(
         state = super().__getstate__()
         return {name: value for name, value in state.items() if name != "_loaded"}
 
+    def __repr__(self, N_CHAR_MAX=700):
+        return BaseEstimator.__repr__(abridged(self), N_CHAR_MAX)
+
+    def _html_repr(self):
+        # scikit-learn shows the names of the features, for which it would be loaded
+        is_loaded = hasattr(self, "_loaded")
+        return estimator_html_repr(self if is_loaded else abridged(self))
+
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.requires_fit = False
@@ -312,6 +355,10 @@ class BaseEncoder(
         tags.input_tags.string = True
         tags.transformer_tags.preserves_dtype = []
         return tags
+
+
+# scikit-learn breaks the lines of an estimator inside of another by its __repr__
+_EstimatorPrettyPrinter._dispatch[BaseEncoder.__repr__] = print_abridged
 
 
 class _NoProgress:

@@ -7,17 +7,26 @@ from pathlib import Path
 
 import numpy as np
 
+from skxsae.embedding._fingerprint import output_distance
+
 FILE_NAME = "embeddings.sqlite3"
 _APPLICATION_ID = 0x736B7873  # "skxs", in the header of the file
+_TABLES = (
+    "embeddings (key BLOB PRIMARY KEY, vector BLOB NOT NULL)",
+    "models (fingerprint BLOB NOT NULL, outputs BLOB NOT NULL)",
+)
 _MAX_VARIABLES = 500  # of one SQL statement; old builds of SQLite stop at 999
 _TIMEOUT = 60  # seconds to wait while another process writes
 
 
 @contextmanager
-def open_cache(folder, fingerprint, n_features):
+def open_cache(folder, identify, n_features, tolerance):
     """Cache of one model in a folder, or one that holds nothing if there is none.
 
-    `fingerprint` is a function, so that weights are not hashed in vain.
+    `identify` gives the fingerprint of the model and its outputs for a few fixed
+    entries, of shape (n_entries, n_features). A model of the same fingerprint is the
+    same if these differ by no more than the tolerance. It is a function, so that
+    weights are not hashed in vain.
     """
     if folder is None:
         yield _NoCache()
@@ -31,7 +40,10 @@ def open_cache(folder, fingerprint, n_features):
     with closing(connection):
         with _named_errors(path):
             _prepare(connection, path)
-        yield _Cache(connection, path, fingerprint(), n_features)
+        fingerprint, outputs = identify()
+        with _named_errors(path):
+            name = _name_of_model(connection, fingerprint, outputs, tolerance)
+        yield _Cache(connection, path, name, n_features)
 
 
 class _NoCache:
@@ -47,9 +59,9 @@ class _NoCache:
 class _Cache:
     """Vectors of one model by the digest of the content they were made from."""
 
-    def __init__(self, connection, path, fingerprint, n_features):
+    def __init__(self, connection, path, model, n_features):
         self.connection, self.path = connection, path
-        self.fingerprint, self.n_features = fingerprint, n_features
+        self.model, self.n_features = model, n_features
 
     def get(self, digests):
         """Vectors by digest, of those that are there."""
@@ -79,7 +91,7 @@ class _Cache:
 
     def _key(self, digest):
         """One digest of the model and the content: a short key in a short index."""
-        return hashlib.sha256(self.fingerprint + digest).digest()
+        return hashlib.sha256(self.model + digest).digest()
 
     def _read(self, blob):
         """Vector of a row, whose length tells whether it is whole."""
@@ -89,20 +101,46 @@ class _Cache:
 
 
 def _prepare(connection, path):
-    """Make the table in a new file; refuse a database of something else."""
+    """Make the tables in a new file; refuse a database of something else."""
     with _transaction(connection):
         (found,) = connection.execute("PRAGMA application_id").fetchone()
-        if found == _APPLICATION_ID:
-            return
-        if connection.execute("SELECT 1 FROM sqlite_master").fetchone():
+        is_used = connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+        if found != _APPLICATION_ID and is_used:
             raise ValueError(
                 f"{path} is a database of another program, not a cache of embeddings: "
                 "choose another cache_dir."
             )
-        connection.execute(
-            "CREATE TABLE embeddings (key BLOB PRIMARY KEY, vector BLOB NOT NULL)"
-        )
-        connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+        for table in _TABLES:
+            connection.execute(f"CREATE TABLE IF NOT EXISTS {table}")
+        if found != _APPLICATION_ID:
+            connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+
+
+def _name_of_model(connection, fingerprint, outputs, tolerance):
+    """Digest of a fingerprint and of the outputs by which the model was first known.
+
+    Of the known outputs that are within the tolerance, the nearest count.
+    """
+    blob = outputs.astype("<f4").tobytes()
+    with _transaction(connection):
+        known = [
+            each
+            for (each,) in connection.execute(
+                "SELECT outputs FROM models "
+                "WHERE fingerprint = ? AND length(outputs) = ?",
+                (fingerprint, len(blob)),
+            )
+        ]
+        distances = [
+            output_distance(np.frombuffer(each, "<f4").reshape(outputs.shape), outputs)
+            for each in known
+        ]
+        if distances and min(distances) <= tolerance:
+            blob = known[np.argmin(distances)]
+        else:
+            row = (fingerprint, blob)
+            connection.execute("INSERT INTO models VALUES (?, ?)", row)
+    return hashlib.sha256(fingerprint + blob).digest()
 
 
 @contextmanager

@@ -105,7 +105,8 @@ class CLAPAudioEncoder(_CLAPEncoder):
     -----
     X is a list, an object array, a Series or a DataFrame of one column, of paths to WAV
     files and of pairs (samples, sampling_rate). Samples are integers, or floats in
-    [-1, 1], of shape (n_samples,) or (n_samples, n_channels).
+    [-1, 1], of shape (n_samples,) or (n_samples, n_channels). Floats up to 2 pass,
+    since decoders overshoot; larger ones are of another scale, and unreadable.
 
     Channels are averaged and resampled to the rate of the model. Only the start of a
     long sound is heard, ten seconds with the usual models, where CLAP's own processor
@@ -128,6 +129,7 @@ class CLAPAudioEncoder(_CLAPEncoder):
     """
 
     _entries = "paths of WAV files or pairs (samples, sampling_rate)"
+    _reads_files = True
 
     def _read(self, entry):
         return read_audio(entry)

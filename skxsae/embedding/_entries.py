@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.utils import _safe_indexing
 
 _N_NAMED = 10  # unreadable entries that a message names
+_N_ROWS = 5  # of one entry that a message names
 _N_CHARACTERS = 120  # of the name of an entry
 
 
@@ -77,6 +78,29 @@ def check_entries(X, kind, name="X"):
     return entries
 
 
+def check_files(entries):
+    """Raise a ValueError that names the paths at which there is nothing."""
+    found, errors = {}, {}
+    for row, entry in enumerate(entries):
+        if isinstance(entry, str | os.PathLike):
+            if entry not in found:
+                found[entry] = attempt(_look_at, entry)
+            if isinstance(found[entry], Unreadable):
+                errors[row] = found[entry]
+    _raise_errors(entries, errors)
+
+
+def _look_at(path):
+    """Raise an error if there is nothing at a path."""
+    with reading():
+        os.stat(path)
+
+
+def _key(entry):
+    """What an entry is known by at first sight, without reading it."""
+    return entry if isinstance(entry, str | os.PathLike) else id(entry)
+
+
 class Results:
     """Embeddings of some entries, of which equal ones are encoded once.
 
@@ -86,7 +110,7 @@ class Results:
 
     def __init__(self, entries, n_features):
         number: dict[object, int] = {}
-        keys = [e if isinstance(e, str | os.PathLike) else id(e) for e in entries]
+        keys = [_key(entry) for entry in entries]
         for key in keys:
             number.setdefault(key, len(number))
         self._item_of_row = np.array([number[key] for key in keys])
@@ -115,39 +139,59 @@ class Results:
 
     def raise_errors(self):
         """Raise a ValueError if some entries are unreadable so far."""
-        if self._errors:
-            raise ValueError(
-                f"{self._describe()}. Mend each or drop its row, in both views; "
-                "on_error='skip' gives it a row of NaN."
-            )
+        _raise_errors(self._entries, self._errors_by_row())
 
     def warn(self):
         """Warn if some entries are unreadable."""
-        if self._errors:
+        if errors := self._errors_by_row():
+            described = describe_unreadable("X", self._entries, errors)
             warnings.warn(
-                f"{self._describe()}. Each has a row of NaN: drop it, in both views.",
+                f"{described}. Each has a row of NaN: drop it, in both views.",
                 UserWarning,
                 stacklevel=4,  # that of the caller of transform
             )
 
-    def _describe(self):
-        """Rows, names and reasons of the unreadable entries."""
+    def _errors_by_row(self):
+        """Errors of the entries that are unreadable so far."""
+        if not self._errors:
+            return {}
         source = self._source[self._item_of_row]
         rows = np.flatnonzero(np.isin(source, list(self._errors)))
-        errors = {int(row): self._errors[source[row]] for row in rows}
-        return describe_unreadable("X", self._entries, errors)
+        return {int(row): self._errors[source[row]] for row in rows}
+
+
+def _raise_errors(entries, errors):
+    """Raise a ValueError if there are errors, which are by row."""
+    if errors:
+        raise ValueError(
+            f"{describe_unreadable('X', entries, errors)}. Mend each or drop its row, "
+            "in both views; on_error='skip' gives it a row of NaN."
+        )
 
 
 def describe_unreadable(name, entries, errors):
     """Rows, names and reasons of unreadable entries, whose errors are by row."""
-    named = [
-        f"row {row}, {_name(entries[row])} ({error})"
-        for row, error in list(errors.items())[:_N_NAMED]
-    ]
-    if len(errors) > _N_NAMED:
-        named.append(f"and {len(errors) - _N_NAMED} more")
+    alike: dict[object, tuple] = {}  # holds the entry, so that its id stays its own
+    for row, error in errors.items():
+        entry = entries[row]
+        alike.setdefault(_key(entry), (entry, error, []))[2].append(row)
+    shown = list(alike.values())[:_N_NAMED]
+    named = [f"{_rows(rows)}, {_name(entry)} ({error})" for entry, error, rows in shown]
+    n_more = len(errors) - sum(len(rows) for *_, rows in shown)
+    if n_more:
+        named.append(f"and {n_more} more")
     count = "1 entry" if len(errors) == 1 else f"{len(errors)} entries"
     return f"{count} of {name} cannot be read: {'; '.join(named)}"
+
+
+def _rows(rows):
+    """What to call the rows of one entry in a message."""
+    if len(rows) == 1:
+        return f"row {rows[0]}"
+    some, last = rows[:-1], rows[-1]
+    if len(rows) > _N_ROWS:
+        some, last = rows[:_N_ROWS], f"{len(rows) - _N_ROWS} more"
+    return f"rows {', '.join(map(str, some))} and {last}"
 
 
 def _name(entry):

@@ -2,6 +2,7 @@
 
 import hashlib
 
+import numpy as np
 import torch
 
 _SIMPLE = (bool, int, float, str, type(None))
@@ -11,6 +12,8 @@ def model_fingerprint(module, batch, *settings):
     """SHA-256 of a module, of its input for a few fixed entries, and of settings.
 
     The input stands for the preprocessing or the tokenizer, which may be any function.
+    What the module computes with its weights is not seen here but in its output for
+    these entries, which rounding changes: see `output_distance`.
     """
     total = hashlib.sha256(repr(settings).encode())
     for name, part in module.named_modules():
@@ -20,6 +23,26 @@ def model_fingerprint(module, batch, *settings):
         _update(total, tensor)
     _update(total, batch)
     return total.digest()
+
+
+def output_distance(first, second):
+    """Largest distance of two outputs for an entry, relative to their length.
+
+    Rounding differs with the device and its libraries, so that outputs of one model are
+    close but not equal. An entry that the module does not take has NaN in both, and not
+    all may be such.
+    """
+    is_number = np.isfinite(first)
+    if not is_number.any() or (is_number != np.isfinite(second)).any():
+        return np.inf
+    first, second = (
+        np.where(is_number, each, 0).astype(np.float64) for each in (first, second)
+    )
+    lengths = np.maximum(*(np.linalg.norm(each, axis=1) for each in (first, second)))
+    # a sum that nearly cancels out has the error of its summands
+    scales = lengths + 1e-3 * lengths.max()
+    distances = np.linalg.norm(first - second, axis=1)
+    return np.divide(distances, scales, out=distances, where=scales > 0).max()
 
 
 def _settings(part):

@@ -4,6 +4,7 @@ import os
 from numbers import Integral
 
 import torch
+from sklearn.utils._param_validation import Interval
 
 from skxsae.embedding._base import BaseEncoder, Loaded
 from skxsae.embedding._images import decode_image, probe_pictures, read_image
@@ -79,8 +80,9 @@ class OpenCLIPImageEncoder(BaseEncoder):
 
     The model is loaded when it is first needed, and again when a parameter that matters
     has changed. Clones share it, and a pickle leaves it out if `model` is a name. A
-    module that was given is put back on its device and into its mode after each call.
-    If its weights are of half precision, `precision` must say so.
+    module that was given is put back on its device and into its mode after each call,
+    by the last of the encoders that use it in threads. If its weights are of half
+    precision, `precision` must say so.
 
     OpenAI's weights need the activation they were trained with, QuickGELU, which
     "ViT-B-32" and others do not have by their name alone. For a tag it is set here; for
@@ -89,8 +91,11 @@ class OpenCLIPImageEncoder(BaseEncoder):
 
     The cache is one SQLite file, which several processes may share and which gets one
     transaction for each batch. Its keys are SHA-256 digests of the content, and of the
-    weights, the configuration, the precision and what `preprocess` makes of a few fixed
-    pictures. It is never emptied; delete the file to do so.
+    weights, the configuration, the precision, what `preprocess` makes of a few fixed
+    pictures, and what the model makes of them. The last is compared up to rounding, so
+    that a GPU finds what a CPU has encoded. Code is not compared: a change of it that
+    leaves the fixed pictures as they were needs another `cache_dir`. The file is never
+    emptied; delete it to do so.
 
     References
     ----------
@@ -124,6 +129,7 @@ class OpenCLIPImageEncoder(BaseEncoder):
     """
 
     _entries = "paths, PIL images or arrays"
+    _reads_files = True
     _loaded_by = ("model", "pretrained", "preprocess")
 
     _parameter_constraints: dict = {
@@ -131,7 +137,11 @@ class OpenCLIPImageEncoder(BaseEncoder):
         "model": [str, torch.nn.Module],
         "pretrained": [str, os.PathLike, None],
         "preprocess": [callable, None],
-        "n_jobs": [Integral, None],
+        "n_jobs": [
+            Interval(Integral, 1, None, closed="left"),
+            Interval(Integral, None, -1, closed="right"),
+            None,
+        ],
     }
 
     def __init__(

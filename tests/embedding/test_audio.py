@@ -40,8 +40,12 @@ def test_files_and_samples_of_each_type(tmp_path, dtype, tolerance):
 
 
 def test_channels_are_averaged():
-    stereo = np.stack([tone(), 3 * tone()], axis=1)
-    np.testing.assert_allclose(samples_of((stereo, RATE)), 2 * tone())
+    stereo = np.stack([0.2 * tone(), 0.6 * tone()], axis=1)
+    np.testing.assert_allclose(samples_of((stereo, RATE)), 0.4 * tone())
+
+
+def test_floats_may_overshoot_a_little():
+    np.testing.assert_array_equal(samples_of((1.9 * tone(), RATE)), 1.9 * tone())
 
 
 @pytest.mark.parametrize("rate", [4000, 11025, 16000, 44100])
@@ -83,6 +87,8 @@ def test_digests(tmp_path):
         ((np.zeros((2, 4000)), RATE), "more channels than samples"),
         ((np.array(["a"]), RATE), "needs integers or floats"),
         ((np.array([0, np.nan]), RATE), "NaN or infinity"),
+        ((5000 * tone(), RATE), "float samples of up to 5000, but -1 to 1 .* 32768"),
+        ((-2.5 * np.ones((9, 2), np.float32), RATE), "float samples of up to 2.5"),
         ((np.zeros(9), 0), "sampling rate 0 is not a positive integer"),
         ((np.zeros(9), 44.1), "44.1 is not a positive integer"),
         ((np.zeros(9), None), "None is not a positive integer"),

@@ -1,9 +1,12 @@
 """The behaviour of every encoder, with modules that need no package."""
 
 import pickle
+import re
 import sqlite3
 import sys
+import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -26,9 +29,11 @@ from skxsae.embedding import (
     OpenCLIPTextEncoder,
 )
 from skxsae.embedding._cache import FILE_NAME
+from skxsae.embedding._texts import PROBE_TEXTS
 
 TEXTS = ["a", "abba", "", "plum", "b"]
 ROWS = [[1, 1, 0], [4, 2, 2], [0, 0, 0], [4, 0, 0], [1, 0, 1]]
+WITH_CACHE = 1 + len(PROBE_TEXTS)  # texts that tell the width and the model
 ENCODERS = [
     OpenCLIPImageEncoder,
     OpenCLIPTextEncoder,
@@ -47,10 +52,10 @@ def image_encoder(model=None, **options):
     return OpenCLIPImageEncoder(model or ToyModel(), **options)
 
 
-def encoded_after_probe(model):
-    """Sizes of the batches, but for the one entry that told the width."""
-    assert model.batches[0] == 1
-    return model.batches[1:]
+def encoded_after_probe(model, n_probes=1):
+    """Sizes of the batches, but for the entries that tell what model it is."""
+    assert model.batches[:n_probes] == [1] * n_probes
+    return model.batches[n_probes:]
 
 
 def colours(n):
@@ -136,8 +141,8 @@ def test_threads_change_nothing(n_jobs):
 def test_unreadable_entries_are_named():
     with pytest.raises(ValueError, match="2 entries of X cannot be read: row 1") as e:
         texts_encoder().transform(["a", None, "b", np.nan])
-    assert "row 1, None (NoneType instead of str)" in str(e.value)
-    assert "row 3, a float (float instead of str)" in str(e.value)
+    assert "row 1, None (NoneType instead of str, as pandas" in str(e.value)
+    assert "row 3, a float (float instead of str, as pandas" in str(e.value)
     assert "on_error='skip'" in str(e.value)
 
 
@@ -163,6 +168,22 @@ def test_unreadable_entries_are_skipped_with_one_warning(tmp_path):
     assert record[0].filename == __file__
     np.testing.assert_allclose(X[[0, 2, 5, 6]], expected, atol=1e-6)
     assert np.isnan(X[[1, 3, 4]]).all()
+
+
+def test_missing_files_are_named_before_anything_is_encoded(tmp_path):
+    arrays, _ = colours(6)
+    model = ToyModel()
+    gone = [tmp_path / f"{name}.png" for name in "abc"]
+    entries = [*arrays[:2], gone[0], *arrays[2:], gone[1], gone[2], gone[0]]
+    with pytest.raises(ValueError, match="4 entries of X cannot be read") as e:
+        image_encoder(model, batch_size=1, cache_dir=tmp_path).transform(entries)
+    assert model.batches == []
+    for row in ("rows 2 and 9, .*a.png", "row 7, .*b.png", "row 8, .*c.png"):
+        assert re.search(f"{row}' .No such file", str(e.value))
+
+
+def test_texts_are_no_files():
+    assert len(texts_encoder().transform(["gone.png"])) == 1
 
 
 def test_all_may_be_unreadable():
@@ -307,9 +328,86 @@ def test_a_gpu_gives_the_same(precision):
     assert model.project.weight.device.type == "cpu"
 
 
-def test_an_unknown_device_is_refused():
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["float32", "float16", "bfloat16"])
+def test_a_gpu_finds_what_a_cpu_has_encoded(tmp_path, precision):
+    arrays, _ = colours(5)
+    options = {"cache_dir": tmp_path, "precision": precision}
+    model = MatrixProduct()
+    X = image_encoder(model, **options).transform(arrays)
+    again = image_encoder(model, device="cuda", **options).transform(arrays)
+    np.testing.assert_array_equal(again, X)
+    assert n_cached(tmp_path) == 5
+
+
+@pytest.mark.parametrize("method", ["fit", "transform"])
+def test_an_unknown_device_is_refused(method):
+    encoder = OpenCLIPTextEncoder("nothing", "nothing", device="tpu9")
     with pytest.raises(ValueError, match="device='tpu9' is not a torch device"):
-        texts_encoder(device="tpu9").transform(TEXTS)
+        getattr(encoder, method)(TEXTS)
+
+
+@pytest.mark.parametrize("method", ["fit", "transform"])
+def test_no_threads_at_all_are_refused(method):
+    arrays, _ = colours(1)
+    with pytest.raises(InvalidParameterError, match=r"n_jobs.* Got 0 instead"):
+        getattr(image_encoder(n_jobs=0), method)(arrays)
+
+
+class Held(ToyModel):
+    """A model that is held up in the middle, once for each of the first texts."""
+
+    def __init__(self, holds):
+        super().__init__()
+        self.holds = holds
+        self.is_held = [threading.Event() for _ in holds]
+
+    def encode_text(self, tokens):
+        number = int(tokens[0, 0]) - 10_000
+        if 0 <= number < len(self.holds):
+            self.is_held[number].set()
+            assert self.holds[number].wait(20)
+        return super().encode_text(tokens)
+
+
+def test_a_shared_model_stays_in_its_mode_until_the_last_is_done(tmp_path):
+    holds = [threading.Event(), threading.Event()]
+    model = Held(holds).train()
+    encoders = [texts_encoder(model, cache_dir=tmp_path) for _ in holds]
+    encoders[1] = clone(encoders[1])
+    with ThreadPoolExecutor(2) as pool:
+        runs = [
+            pool.submit(encoder.transform, ["b" * (10_000 + number)])
+            for number, encoder in enumerate(encoders)
+        ]
+        for event in model.is_held:
+            assert event.wait(20)
+        holds[0].set()
+        assert runs[0].result(20).tolist() == [[10_000, 0, 10_000]]
+        assert not model.training
+        assert not model.drop.training
+        holds[1].set()
+        # dropout would change nine values of ten
+        assert runs[1].result(20).tolist() == [[10_001, 0, 10_001]]
+    assert model.training
+    assert model.drop.training
+    X = texts_encoder(ToyModel(), cache_dir=tmp_path).transform(["b" * 10_001])
+    assert X.tolist() == [[10_001, 0, 10_001]]
+
+
+def test_threads_that_share_a_model_keep_it_right(tmp_path):
+    model = ToyModel().train()
+    texts = ["a" * n for n in range(60)]
+
+    def run(start):
+        encoder = texts_encoder(model, cache_dir=tmp_path, batch_size=1)
+        return encoder.transform(texts[start::2])
+
+    with ThreadPoolExecutor(2) as pool:
+        halves = list(pool.map(run, (0, 1)))
+    for half, start in zip(halves, (0, 1), strict=True):
+        np.testing.assert_array_equal(half[:, 0], np.arange(60)[start::2])
+    assert model.training
 
 
 def test_the_cache_is_used_between_calls(tmp_path):
@@ -317,13 +415,13 @@ def test_the_cache_is_used_between_calls(tmp_path):
     X = texts_encoder(first, cache_dir=tmp_path).transform(TEXTS)
     again = texts_encoder(second, cache_dir=tmp_path).transform([*TEXTS, "new"])
     np.testing.assert_array_equal(again[:5], X)
-    assert encoded_after_probe(second) == [1]
+    assert encoded_after_probe(second, WITH_CACHE) == [1]
 
 
 def test_a_run_that_was_interrupted_goes_on(tmp_path):
     class Interrupted(ToyModel):
         def encode_text(self, tokens):
-            if len(self.batches) == 3:  # the probe and two batches
+            if len(self.batches) == WITH_CACHE + 2:
                 raise KeyboardInterrupt
             return super().encode_text(tokens)
 
@@ -332,9 +430,9 @@ def test_a_run_that_was_interrupted_goes_on(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         texts_encoder(Interrupted(), **options).transform(texts)
     model = Interrupted()
-    model.batches = [1, 1, 1, 1]  # is not interrupted again
+    model.batches = [1] * 10  # is not interrupted again
     X = texts_encoder(model, **options).transform(texts)
-    assert model.batches[5:] == [2, 2, 2]
+    assert model.batches[10 + WITH_CACHE :] == [2, 2, 2]
     np.testing.assert_array_equal(X[:, 0], range(10))
 
 
@@ -380,6 +478,96 @@ def test_weights_that_are_trained_between_calls_are_noticed(tmp_path):
     with torch.no_grad():
         model.scale.fill_(3)
     np.testing.assert_array_equal(encoder.transform(TEXTS), 3 * X)
+
+
+def edited(encode_text, **attributes):
+    """A model of a class that has the name of any other such."""
+    kind = type("M", (torch.nn.Module,), {"encode_text": encode_text})
+    model = kind()
+    for name, value in attributes.items():
+        setattr(model, name, value)
+    return model
+
+
+def first_letter(tokens):
+    return tokens[:, 1:2].float()
+
+
+def second_letter(tokens):
+    return tokens[:, 2:3].float()
+
+
+helper = first_letter  # of a model, as in another cell of a notebook
+
+EDITS = {
+    "code": (
+        edited(lambda self, tokens: tokens.float()),
+        edited(lambda self, tokens: tokens.float().flip(1)),
+    ),
+    "function": tuple(
+        edited(lambda self, tokens: self.activation(tokens / 1000), activation=function)
+        for function in (torch.relu, torch.exp)
+    ),
+    "tensor": tuple(
+        edited(lambda self, tokens: tokens + self.shift, shift=shift)
+        for shift in (torch.zeros(3), torch.ones(3))
+    ),
+    "width": (edited(lambda self, tokens: tokens), edited(lambda self, t: t[:, :2])),
+}
+
+
+@pytest.mark.parametrize("models", EDITS.values(), ids=EDITS)
+def test_a_model_that_was_edited_is_another(tmp_path, models):
+    first, second = (texts_encoder(model).transform(TEXTS) for model in models)
+    assert first.shape != second.shape or (first != second).any()
+    for _ in range(2):
+        for model, expected in zip(models, (first, second), strict=True):
+            X = texts_encoder(model, cache_dir=tmp_path).transform(TEXTS)
+            np.testing.assert_array_equal(X, expected)
+    assert n_cached(tmp_path) == 10  # so that the second time nothing was encoded
+
+
+def test_a_function_that_was_edited_makes_another_model(tmp_path, monkeypatch):
+    model = edited(lambda self, tokens: helper(tokens))
+    encoder = texts_encoder(model, cache_dir=tmp_path)
+    assert encoder.transform(TEXTS).ravel().tolist() == [row[1] for row in ROWS]
+    monkeypatch.setitem(globals(), "helper", second_letter)
+    assert encoder.transform(TEXTS).ravel().tolist() == [row[2] for row in ROWS]
+
+
+@pytest.mark.parametrize(
+    ("precision", "rounding", "edit"),
+    [("float32", 1e-3, 1e-2), ("float16", 2e-3, 2e-2), ("bfloat16", 1e-2, 1e-1)],
+)
+def test_rounding_of_another_device_makes_no_other_model(
+    tmp_path, precision, rounding, edit
+):
+    for change, n_encoded in ((0, 5), (rounding, 0), (-rounding, 0), (edit, 5)):
+        model = ToyModel()
+        model.change = lambda change=change: change
+        model.encode_text = lambda tokens, model=model: (
+            ToyModel.encode_text(model, tokens) * (1 + model.change())
+        )
+        options = {"cache_dir": tmp_path, "precision": precision}
+        texts_encoder(model, **options).transform(TEXTS)
+        assert sum(encoded_after_probe(model, WITH_CACHE)) == n_encoded
+
+
+def test_a_model_need_not_take_every_fixed_text(tmp_path):
+    class Particular(ToyModel):
+        def encode_text(self, tokens):
+            if (tokens[:, 0] == 0).any():
+                raise ValueError("no empty text, please")
+            vectors = super().encode_text(tokens)
+            return torch.where(tokens[:, :1] > 1000, torch.nan, vectors)
+
+    for n_encoded in (2, 0):
+        model = Particular()
+        X = texts_encoder(model, cache_dir=tmp_path).transform(["a", "b"])
+        np.testing.assert_array_equal(X, [ROWS[0], ROWS[4]])
+        assert sum(model.batches) == len(PROBE_TEXTS) + n_encoded
+    with pytest.raises(ValueError, match="no empty text"):
+        texts_encoder(Particular(), cache_dir=tmp_path).transform(["a", ""])
 
 
 def test_another_preprocessing_is_encoded_anew(tmp_path):
@@ -479,6 +667,44 @@ def test_clones_share_the_module_that_was_given():
     twin.set_output(transform="default")
     assert isinstance(encoder.transform(TEXTS), pd.DataFrame)
     assert clone(make_pipeline(encoder))[0].model is encoder.model
+
+
+def test_a_network_is_shown_by_its_name():
+    network = ToyModel()
+    network.layers = torch.nn.Sequential(*[torch.nn.Linear(2, 2) for _ in range(50)])
+    encoder = texts_encoder(network, tokenizer=None, batch_size=3)
+    shown = "OpenCLIPTextEncoder(batch_size=3, device='cpu', model=ToyModel(...))"
+    assert repr(encoder) == shown
+    assert "model=ToyModel(...))" in repr(make_pipeline(encoder, TopKSAE(3)))
+    assert "Linear" not in encoder._repr_html_()
+    assert encoder.get_params()["model"] is network
+
+
+def test_long_representations_are_broken_as_in_scikit_learn():
+    options = {"cache_dir": "folder", "on_error": "skip", "verbose": True}
+    encoder = OpenCLIPTextEncoder("ViT-B-32", "openai", **options)
+    expected = [
+        "OpenCLIPTextEncoder(cache_dir='folder', model='ViT-B-32', on_error='skip',",
+        "pretrained='openai', verbose=True)",
+    ]
+    assert [line.strip() for line in repr(encoder).split("\n")] == expected
+    assert max(map(len, repr(make_pipeline(encoder, TopKSAE(3))).split("\n"))) < 80
+
+
+@pytest.mark.parametrize("encoder", ENCODERS, ids=lambda encoder: encoder.__name__)
+def test_nothing_is_loaded_to_display_it(encoder, monkeypatch):
+    loads = []
+    monkeypatch.setattr(encoder, "_load", loads.append)
+    assert encoder.__name__ in encoder()._repr_html_()
+    assert "get_feature_names_out" in dir(encoder())
+    assert loads == []
+
+
+def test_names_of_features_are_displayed_once_it_is_loaded():
+    encoder = texts_encoder()
+    assert "opencliptextencoder2" not in encoder._repr_html_()
+    encoder.transform(TEXTS)
+    assert "opencliptextencoder2" in encoder._repr_html_()
 
 
 def test_names_of_features():

@@ -1,6 +1,7 @@
 import hashlib
 import multiprocessing
 import sqlite3
+import threading
 import time
 
 import numpy as np
@@ -18,8 +19,13 @@ def vectors(n, n_features=3):
     return np.random.default_rng(0).standard_normal((n, n_features), dtype=np.float32)
 
 
-def cache_of(folder, model=b"model", n_features=3):
-    return open_cache(folder, lambda: model, n_features)
+def cache_of(folder, model=b"model", n_features=3, scale=1.0):
+    """Cache of a model by its fingerprint and the scale of its outputs."""
+
+    def identify():
+        return model, scale * np.ones((2, n_features), dtype=np.float32)
+
+    return open_cache(folder, identify, n_features, tolerance=1e-2)
 
 
 def test_what_was_put_is_found_again(tmp_path):
@@ -28,8 +34,9 @@ def test_what_was_put_is_found_again(tmp_path):
         cache.put(digests(2), vectors(2))
     with cache_of(tmp_path / "new" / "folder") as cache:
         found = cache.get(digests(3))
-    assert list(found) == digests(2)
-    np.testing.assert_array_equal(np.stack(list(found.values())), vectors(2))
+    assert set(found) == set(digests(2))
+    rows = [found[digest] for digest in digests(2)]
+    np.testing.assert_array_equal(np.stack(rows), vectors(2))
 
 
 def test_another_model_finds_nothing(tmp_path):
@@ -37,6 +44,42 @@ def test_another_model_finds_nothing(tmp_path):
         cache.put(digests(2), vectors(2))
     with cache_of(tmp_path, b"other") as cache:
         assert cache.get(digests(2)) == {}
+
+
+def test_other_outputs_are_of_another_model(tmp_path):
+    for scale, n_known in ((1, 0), (1.02, 0), (1.001, 1), (1.0199, 1), (0.98, 0)):
+        with cache_of(tmp_path, scale=scale) as cache:
+            known = cache.get(digests(1))
+            assert len(known) == n_known
+            cache.put(digests(1), np.full((1, 3), scale, dtype=np.float32))
+    # of two that are near enough, the nearer
+    for scale, expected in ((1.009, 1), (1.012, 1.02)):
+        with cache_of(tmp_path, scale=scale) as cache:
+            (vector,) = cache.get(digests(1)).values()
+        np.testing.assert_allclose(vector, expected, rtol=1e-6)
+
+
+def test_rounding_does_not_add_up(tmp_path):
+    names = set()
+    for scale in (1, 1.008, 1.016, 1.024):
+        with cache_of(tmp_path, scale=scale) as cache:
+            names.add(cache.model)
+    assert len(names) == 2
+
+
+def test_outputs_of_another_width_are_of_another_model(tmp_path):
+    for n_features in (3, 5, 3):
+        with cache_of(tmp_path, n_features=n_features) as cache:
+            cache.put(digests(1), vectors(1, n_features))
+            assert cache.get(digests(1))[digests(1)[0]].shape == (n_features,)
+
+
+def test_a_file_of_before_gets_what_it_lacks(tmp_path):
+    with cache_of(tmp_path) as cache:
+        cache.connection.execute("DROP TABLE models")
+    with cache_of(tmp_path) as cache:
+        cache.put(digests(1), vectors(1))
+        assert len(cache.get(digests(1))) == 1
 
 
 def test_there_is_one_file(tmp_path):
@@ -89,7 +132,7 @@ def test_an_error_while_writing_leaves_nothing_behind(tmp_path):
 
 
 def test_without_a_folder_nothing_is_kept_nor_hashed():
-    with open_cache(None, None, 3) as cache:
+    with open_cache(None, None, 3, 0.1) as cache:
         cache.put(digests(2), vectors(2))
         assert cache.get(digests(2)) == {}
 
@@ -128,11 +171,10 @@ def test_a_damaged_file_is_refused(tmp_path):
 def test_a_row_of_another_length_is_refused(tmp_path):
     with cache_of(tmp_path, n_features=3) as cache:
         cache.put(digests(1), vectors(1))
-    with (
-        cache_of(tmp_path, n_features=4) as cache,
-        pytest.raises(ValueError, match="does not hold an embedding"),
-    ):
-        cache.get(digests(1))
+    with cache_of(tmp_path, n_features=3) as cache:
+        cache.connection.execute("UPDATE embeddings SET vector = x'00000000'")
+        with pytest.raises(ValueError, match="does not hold an embedding"):
+            cache.get(digests(1))
 
 
 def test_a_file_that_cannot_be_opened_is_named(tmp_path):
@@ -153,6 +195,30 @@ def test_a_lock_that_is_never_released_is_named(tmp_path, monkeypatch):
         other.close()
         cache.put(digests(1), vectors(1))
         assert len(cache.get(digests(1))) == 1
+
+
+def test_a_lock_of_a_moment_is_waited_for(tmp_path):
+    with cache_of(tmp_path) as cache:
+        other = sqlite3.connect(tmp_path / FILE_NAME, check_same_thread=False)
+        other.execute("BEGIN EXCLUSIVE")
+        timer = threading.Timer(0.3, other.rollback)
+        timer.start()
+        cache.put(digests(1), vectors(1))
+        timer.join()
+        other.close()
+        assert len(cache.get(digests(1))) == 1
+
+
+def test_who_reads_before_writing_has_the_file_alone(tmp_path):
+    with cache_of(tmp_path) as cache:
+        other = sqlite3.connect(tmp_path / FILE_NAME, timeout=0)
+        with _cache._transaction(cache.connection):
+            # else both would read, and one of them could not write any more
+            with pytest.raises(sqlite3.OperationalError, match="locked"):
+                other.execute("BEGIN IMMEDIATE")
+            assert other.execute("SELECT count(*) FROM embeddings").fetchone() == (0,)
+        other.execute("BEGIN IMMEDIATE")
+        other.close()
 
 
 def put_many(folder, start):

@@ -11,6 +11,7 @@ from scipy.io import wavfile
 from toy_encoders import WORDS, tokenizer_of_words
 
 from skxsae.embedding import CLAPAudioEncoder, CLAPTextEncoder
+from skxsae.embedding._clap import _CLAPEncoder
 
 transformers = pytest.importorskip("transformers")
 
@@ -112,10 +113,10 @@ def test_cache_and_unreadable_sounds(small, tmp_path, monkeypatch):
         X = encoder.transform([SOUNDS[0], "gone.wav", SOUNDS[1]])
     assert np.isnan(X[1]).all()
 
-    def stop(**batch):
+    def stop(*args):
         raise RuntimeError("not in the cache")
 
-    monkeypatch.setattr(small[0], "get_audio_features", stop)
+    monkeypatch.setattr(_CLAPEncoder, "_encode", stop)
     np.testing.assert_array_equal(encoder.transform(SOUNDS), X[[0, 2]])
     with pytest.raises(RuntimeError, match="not in the cache"):
         encoder.transform([(-SOUNDS[0][0], RATE)])

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,8 @@ from skxsae.embedding._entries import (
     Unreadable,
     attempt,
     check_entries,
+    check_files,
+    describe_unreadable,
     digest,
     reading,
 )
@@ -111,8 +114,8 @@ def test_unreadable_entries_are_named_by_row():
     results.fail(1, Unreadable("gone"))
     results.fail(2, Unreadable("no text"))
     message = (
-        r"3 entries of X cannot be read: row 1, 'b' \(gone\); "
-        r"row 2, None \(no text\); row 4, 'b' \(gone\)\. Mend each or drop"
+        r"3 entries of X cannot be read: rows 1 and 4, 'b' \(gone\); "
+        r"row 2, None \(no text\)\. Mend each or drop"
     )
     with pytest.raises(ValueError, match=message):
         results.raise_errors()
@@ -138,6 +141,55 @@ def test_ten_entries_are_named_and_the_others_counted():
         results.raise_errors()
     assert str(info.value).count("(gone)") == 10
     assert "row 14, '14' (gone); and 3 more." in str(info.value)
+
+
+def test_rows_of_one_entry_are_named_together():
+    results = Results(["a", "b"] * 4 + ["a"], 1)
+    for item in (0, 1):
+        results.fail(item, Unreadable("gone"))
+    message = (
+        r"^9 entries of X cannot be read: rows 0, 2, 4, 6 and 8, 'a' \(gone\); "
+        r"rows 1, 3, 5 and 7, 'b' \(gone\)\. Mend"
+    )
+    with pytest.raises(ValueError, match=message):
+        results.raise_errors()
+
+
+def test_of_many_rows_the_first_are_named():
+    results = Results(["a"] * 100, 1)
+    results.fail(0, Unreadable("gone"))
+    with pytest.raises(
+        ValueError, match=r"100 entries .* rows 0, 1, 2, 3, 4 and 95 more"
+    ):
+        results.raise_errors()
+
+
+def test_equal_arrays_are_named_apart():
+    entries = np.zeros((3, 2, 2, 3))
+    message = describe_unreadable("X", entries, dict.fromkeys(range(3), "bad"))
+    assert message.endswith(
+        ": row 0, a ndarray (bad); row 1, a ndarray (bad); row 2, a ndarray (bad)"
+    )
+
+
+def test_files_that_are_missing_are_named(tmp_path):
+    path = tmp_path / "a.png"
+    path.write_bytes(b"")
+    check_files([path, str(path), tmp_path, None, np.zeros(3)])
+    message = (
+        r"3 entries of X cannot be read: rows 1 and 3, '.*b.png' \(No such file or "
+        r"directory\); row 4, 'a\\x00' \(.*null.*\)\. Mend each"
+    )
+    gone = str(tmp_path / "b.png")
+    with pytest.raises(ValueError, match=message):
+        check_files([path, gone, None, gone, "a\0"])
+
+
+def test_a_path_that_comes_again_is_looked_at_once(monkeypatch):
+    looks = []
+    monkeypatch.setattr(os, "stat", lambda path: looks.append(path))
+    check_files(["a", "b", "a"])
+    assert looks == ["a", "b"]
 
 
 def test_long_names_are_cut():

@@ -1,9 +1,10 @@
 import copy
 
+import numpy as np
 import pytest
 import torch
 
-from skxsae.embedding._fingerprint import model_fingerprint
+from skxsae.embedding._fingerprint import model_fingerprint, output_distance
 
 BATCH = torch.arange(6.0).reshape(2, 3)
 
@@ -82,3 +83,39 @@ def test_inputs_and_settings_change_it():
         )
     ]
     assert len(set(fingerprints)) == len(fingerprints)
+
+
+def outputs(seed=0):
+    return np.random.default_rng(seed).standard_normal((4, 5), dtype=np.float32)
+
+
+def test_distance_is_that_of_the_worst_row():
+    first, second = outputs(), outputs()
+    assert output_distance(first, second) == 0
+    second[2] *= 1.25
+    lengths = np.linalg.norm(second.astype(np.float64), axis=1)
+    expected = 0.2 * lengths[2] / (lengths[2] + 1e-3 * lengths.max())
+    assert output_distance(first, second) == pytest.approx(expected, rel=1e-5)
+    assert output_distance(second, first) == pytest.approx(expected, rel=1e-5)
+    assert output_distance(1e30 * first, 1e30 * second) == pytest.approx(expected)
+
+
+def test_rounding_of_a_row_that_cancels_out_is_small():
+    first, second = outputs(), outputs()
+    first[1], second[1] = 1e-7, -1e-7
+    assert output_distance(first, second) < 1e-3
+    first[1], second[1] = 0, 0
+    assert output_distance(first, second) == 0
+    assert output_distance(0 * first, 0 * second) == 0
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_the_model_refuses_is_only_like_itself(value):
+    first, second = outputs(), outputs()
+    first[1] = value
+    assert output_distance(first, second) == np.inf
+    assert output_distance(second, first) == np.inf
+    second[1] = np.nan
+    assert output_distance(first, second) == 0
+    first[:] = second[:] = np.nan
+    assert output_distance(first, second) == np.inf

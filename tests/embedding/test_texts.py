@@ -25,6 +25,18 @@ def test_what_is_no_text_is_unreadable(entry):
         read_text(entry)
 
 
+@pytest.mark.parametrize("entry", [None, np.nan, np.float32("nan"), pd.NA])
+def test_an_empty_cell_of_a_table_is_explained(entry):
+    with pytest.raises(Unreadable, match=r"empty cell .* keep_default_na=False"):
+        read_text(entry)
+
+
+@pytest.mark.parametrize("entry", [3.5, np.float32(2), 3, b"a cat"])
+def test_a_number_is_no_empty_cell(entry):
+    with pytest.raises(Unreadable, match=r"instead of str$"):
+        read_text(entry)
+
+
 def test_half_a_surrogate_is_unreadable():
     with pytest.raises(Unreadable, match="not valid Unicode"):
         read_text("\ud83d")
