@@ -89,15 +89,16 @@ def test_two_views_give_a_pair():
     assert_array_equal(kept.fit_transform(X, y), of_x)
 
 
-def test_float32_and_index_types_are_kept():
+@pytest.mark.parametrize("dtype", [np.int32, np.int64])
+def test_float32_and_index_types_are_kept(dtype):
     codes = sparse.csr_array(np.eye(4, dtype=np.float32))
     codes.indices, codes.indptr = (
-        codes.indices.astype(np.int64),
-        codes.indptr.astype(np.int64),
+        codes.indices.astype(dtype),
+        codes.indptr.astype(dtype),
     )
     kept = ModalityFilter().fit(codes, codes * np.float32(2)).transform(codes)
     assert kept.dtype == np.float32
-    assert kept.indptr.dtype == np.int64
+    assert kept.indices.dtype == kept.indptr.dtype == dtype
 
 
 def test_names_of_latents_go_through():
