@@ -1,6 +1,7 @@
 """The picture of what alignment costs: it against reconstruction, over a weight."""
 
 from fractions import Fraction
+from itertools import cycle
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from skxsae.inspection._sweep import (
 )
 
 _KINDS = ("plane", "panels")
+_DASHES = ("--", ":", "-.")
 # width and height of a number beside a point, in pixels
 _ROOM = (22, 12)
 
@@ -202,9 +204,9 @@ def _draw_panel(ax, table, cost, measure, methods, line_kw):
             [method],
             style_of(methods.index(method)) | (line_kw or {}),
         )
-    for method in fixed:
+    for method, dashes in zip(fixed, cycle(_DASHES), strict=False):
         mean = table.loc[table["method"] == method, "mean"].item()
-        options = {"color": colors[method], "linestyle": "--", "label": method}
+        options = {"color": colors[method], "linestyle": dashes, "label": method}
         lines[method] = ax.axhline(mean, **options)
     weights = sorted(set(table["multiplier"]))
     ax.set_xscale("log")
