@@ -1,4 +1,4 @@
-"""What a matching rests on: directions of the two views, and the number of pairs."""
+"""What a matching rests on, the concepts of a fit, and pictures of what is measured."""
 
 from skxsae.inspection._alpha_sweep_display import AlphaSweepDisplay
 from skxsae.inspection._dictionary_map_display import DictionaryMapDisplay
