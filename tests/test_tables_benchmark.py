@@ -228,8 +228,10 @@ def test_separate_has_the_latents_in_the_order_of_training(
         true = scores[np.arange(30), np.arange(30)]
         ahead = (scores[::2] >= true - 1e-10).sum(axis=0)  # an image has two rows
         fires = codes.any(axis=1)
-        share = 100 * np.mean((ahead <= 5) & fires)
-        assert rows[4, method, "text_to_image@5"]["mean"] == pytest.approx(share)
+        for depth in (1, 5, 10):
+            share = 100 * np.mean((ahead <= depth) & fires)
+            row = rows[4, method, f"text_to_image@{depth}"]
+            assert row["mean"] == pytest.approx(share)
 
 
 def test_held_out_pairs_of_the_training_arrays(tables, folder):
