@@ -119,9 +119,9 @@ def recall_drop_at_k(
     if groups is None:  # what was kept may repeat, as it is less
         warn_if_repeated(X, y)
     full, kept = (
-        rank_pairs(*views, groups, candidates, block_size).recall(
+        rank_pairs(of_x, of_y, groups, candidates, block_size).recall(
             k, direction=direction, ties=ties, count_true_ties=count_true_ties
         )
-        for views in ((X, y), check_paired_codes(X_kept, y_kept))
+        for of_x, of_y in ((X, y), check_paired_codes(X_kept, y_kept))
     )
     return full - kept

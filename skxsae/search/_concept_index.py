@@ -132,7 +132,7 @@ class ConceptIndex(BaseEstimator):
         self._validate_params()
         queries = self._check_codes(X, reset=False)
         n_results = self.n_results if n_results is None else n_results
-        if not isinstance(n_results, Integral) or n_results < 1:
+        if not isinstance(n_results, (int, np.integer)) or n_results < 1:
             raise ValueError(f"n_results={n_results!r} must be an int of at least 1.")
         parts = [self._best(queries, rows, n_results) for rows in self._blocks(queries)]
         query, rank, item, similarity = (
@@ -169,7 +169,7 @@ class ConceptIndex(BaseEstimator):
         query = self._check_codes(X, reset=False)
         if query.shape[0] != 1:
             raise ValueError(f"X must hold one query, got {query.shape[0]} rows.")
-        if not isinstance(item, Integral) or not 0 <= item < self.n_items_:
+        if not isinstance(item, (int, np.integer)) or not 0 <= item < self.n_items_:
             raise ValueError(
                 f"item={item!r} must be an int from 0 to {self.n_items_ - 1}."
             )
