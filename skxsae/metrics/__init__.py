@@ -76,7 +76,7 @@ from skxsae.metrics._retrieval import recall_at_k_score, retrieval_ranks
 from skxsae.metrics._retrieval_protocols import ProtocolRecall, recall_by_protocol
 from skxsae.metrics._scorers import make_feature_recovery_scorer, make_recall_scorer
 from skxsae.metrics._stability import stability_curve, stability_score
-from skxsae.metrics._steering import SteeringResult, steering_scores
+from skxsae.metrics._steering_scores import SteeringResult, steering_scores
 from skxsae.metrics._structure import (
     DictionaryReport,
     coherence,
