@@ -167,7 +167,7 @@ def code_effective_rank(codes):
     -----
     The whole spectrum is needed. A dense float64 matrix is made of the latents that
     fire, or of the samples if these are fewer: 512 MiB for 8,192, and a time that grows
-    with the cube of their number, about a minute for 8,192 on two cores.
+    with the cube of their number, about two minutes of processor time for 8,192.
 
     Examples
     --------
