@@ -301,7 +301,7 @@ class BaseEncoder(
         return tqdm(total=n_items, unit=" entries")
 
     def get_feature_names_out(self, input_features=None):
-        """Names of the features, for which the model is loaded.
+        """Give the names of the features, for which the model is loaded.
 
         Parameters
         ----------

@@ -187,8 +187,9 @@ def test_files_that_are_missing_are_named(tmp_path):
 
 def test_a_path_that_comes_again_is_looked_at_once(monkeypatch):
     looks = []
-    monkeypatch.setattr(os, "stat", lambda path: looks.append(path))
-    check_files(["a", "b", "a"])
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "stat", looks.append)
+        check_files(["a", "b", "a"])
     assert looks == ["a", "b"]
 
 

@@ -125,7 +125,7 @@ def test_a_user_waits_for_what_would_disturb_another(other, device):
             is_in.set()
             seen.append(module.training or waiting.training)
 
-    thread = threading.Thread(target=use)
+    thread = threading.Thread(target=use, daemon=True)
     with evaluating(module, "cpu", restores=True):
         thread.start()
         assert not is_in.wait(0.2)
