@@ -94,6 +94,7 @@ def _parse(argv):
     weight = "of the cosine, against the mean squared error of an entry of both views"
     add("--alignment-weight", type=float, default=1e-4, help=weight)
     add("--mask-top-1", action="store_true", help="the form that was released")
+    add("--positive-code", action="store_true", help="pursuit without negative codes")
     add("--normalize", default="none", help="none, as in the paper, center or scale")
     args = parser.parse_args(argv)
     if (args.test is None) == (args.pairs is None):
@@ -106,6 +107,8 @@ def _key(args, train, test, method, seed):
     names = ("train", "train_groups", "test", "pairs", "pairs_groups")
     names += ("k", "epochs", "batch_size", "normalize")
     key = {name: getattr(args, name) for name in names}
+    if method in ACTIVATION and args.positive_code:
+        key["positive_code"] = True
     if method == "sae_a":
         key["alignment_weight"] = args.alignment_weight
         key["mask_top_1"] = args.mask_top_1
@@ -146,7 +149,7 @@ def make(key, train):
         key["n_latents"],
         k=key["k"],
         activation=ACTIVATION.get(key["method"], key["method"]),
-        positive_code=False,
+        positive_code=key.get("positive_code", False),
         statistics="pooled",
         normalize=None if key["normalize"] == "none" else key["normalize"],
         fit_intercept=key["normalize"] != "none",
