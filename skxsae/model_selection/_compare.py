@@ -100,8 +100,8 @@ def compare(
         - "recall@1_x_to_y" and so on: see :func:`~skxsae.metrics.recall_at_k_score`;
         - "bimodal_energy": share of the energy in bimodal latents;
         - "matches_above_noise": share of the matches, made on the training pairs, that
-          beat those of re-paired samples. Latents of an estimator that makes none are
-          matched by their codes.
+          beat those of re-paired samples, NaN if they were made without. Latents of an
+          estimator that makes none are matched by their codes.
 
         The shares of dead latents and of matches have no interval: groups that are
         drawn twice hide what others show.

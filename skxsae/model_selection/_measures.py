@@ -126,6 +126,8 @@ def share_above_noise(estimator, X, y, groups, random_state):
     """
     last, _ = _last_step(estimator)
     if hasattr(last, "matches_"):
+        if np.isnan(last.matcher_.noise_floor_):  # matched without a null
+            return np.nan
         above = last.matches_["above_noise"].to_numpy()
     else:
         codes_x, codes_y = encode_pairs(estimator, X, y)

@@ -218,3 +218,9 @@ def test_what_cannot_be_compared_is_refused():
         compare({"a": TopKSAE(**OPTIONS)}, DATA.X, DATA.y[:, :5])
     with pytest.raises(ValueError, match="1 group is held out"):
         compare({"a": ESTIMATORS["shared"]}, X, Y, GROUPS, test_size=1)
+
+
+def test_matches_that_were_made_without_a_null_have_no_share():
+    sae = PostHocAlignedSAE(matcher=CoactivationMatcher(n_null=0), **OPTIONS)
+    table = compare({"sae": sae}, X, Y, GROUPS, n_resamples=0, random_state=0)
+    assert np.isnan(table["value"]["sae", "matches_above_noise"])
