@@ -635,7 +635,7 @@ def test_absent_device(name, device, monkeypatch):
 def test_shorthand_beside_an_explicit_sae(view, option, value):
     estimator = PostHocAlignedSAE(**{view: TopKSAE(), option: value})
     message = re.escape(f"{option}={value!r} has no effect on {view}, which is given.")
-    with pytest.raises(ValueError, match=f"{message} Set {view}__{option}"):
+    with pytest.raises(ValueError, match=f"{message} Set it in {view}, or leave"):
         estimator.fit(X, Y)
 
 

@@ -212,5 +212,5 @@ def _n_inversions(ranks):
 def _n_farther(scores, distance):
     """Number of pairs of scores that differ by more than a distance."""
     scores = np.sort(scores)
-    farther = np.round(scores + distance, _DECIMALS)
+    farther = scores + distance + 2 * 10.0**-_DECIMALS  # both ends were rounded
     return int((len(scores) - np.searchsorted(scores, farther, side="right")).sum())

@@ -1,7 +1,7 @@
 import hypothesis.extra.numpy as hnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
@@ -44,6 +44,10 @@ def reference(content, modality, candidates):
 
 
 @settings(deadline=None)
+@example(  # a margin that is the spread itself
+    parts=np.array([[-1.5, -1.5, -1.5, -1.5, -1.5, 0.0], [-1.5] * 6]),
+    candidates=np.array([[-1.5, 0.0, -1.5], [-1.5, 0.0, 0.0], [0.25, 0.0, 0.0]]),
+)
 @given(parts=rows(2, 6, 6), candidates=rows(2, 7))
 def test_pairs_are_counted(parts, candidates):
     content, modality = parts[:, :3], parts[:, 3:]
