@@ -155,6 +155,17 @@ show(first[hits["item"]], "Found by the words 'flag: Japan'")
 hits.assign(found=data.names[first][hits["item"]]).head(4).round(2)
 
 # %%
+# A query in another language is only as good as the encoder of texts. The one of the
+# emoji has learnt English: it knows a German word that looks like the English one, and
+# no other. Words of your own in many languages want an encoder that was trained on them.
+
+german = load_emoji(language="de")
+for text in ("Flagge: Japan", "Frosch"):
+    query = np.flatnonzero(german.texts == text)[:1]
+    hits = index.search(sae.y_sae_.transform(german.y[query]))
+    show(first[hits["item"]], f"Found by the words {text!r}")
+
+# %%
 # Steering
 # --------
 # Add a concept to the embedding of a picture, and look at what is near it then.
