@@ -1,6 +1,7 @@
 """What a matching rests on, the concepts of a fit, and pictures of what is measured."""
 
 from skxsae.inspection._alpha_sweep_display import AlphaSweepDisplay
+from skxsae.inspection._decoder import DecoderWeights, decoder
 from skxsae.inspection._dictionary_map_display import DictionaryMapDisplay
 from skxsae.inspection._energy_display import EnergyDisplay
 from skxsae.inspection._explorer import explore
@@ -18,6 +19,7 @@ from skxsae.inspection._tradeoff_display import TradeoffDisplay
 
 __all__ = [
     "AlphaSweepDisplay",
+    "DecoderWeights",
     "DictionaryMapDisplay",
     "EnergyDisplay",
     "HeterogeneityDisplay",
@@ -29,6 +31,7 @@ __all__ = [
     "StabilityDisplay",
     "SteeringDisplay",
     "TradeoffDisplay",
+    "decoder",
     "explore",
     "heterogeneity_report",
     "matching_curve",
