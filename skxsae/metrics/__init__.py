@@ -75,7 +75,11 @@ from skxsae.metrics._reconstruction import (
 from skxsae.metrics._retrieval import recall_at_k_score, retrieval_ranks
 from skxsae.metrics._retrieval_protocols import ProtocolRecall, recall_by_protocol
 from skxsae.metrics._scorers import make_feature_recovery_scorer, make_recall_scorer
-from skxsae.metrics._stability import stability_curve, stability_score
+from skxsae.metrics._stability import (
+    stability_chance,
+    stability_curve,
+    stability_score,
+)
 from skxsae.metrics._steering_scores import SteeringResult, steering_scores
 from skxsae.metrics._structure import (
     DictionaryReport,
@@ -177,6 +181,7 @@ __all__ = [
     "retrieval_ranks",
     "sample_steering_sources",
     "scalar_mean_r2_score",
+    "stability_chance",
     "stability_curve",
     "stability_score",
     "stable_rank",

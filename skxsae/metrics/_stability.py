@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import StrOptions, validate_params
 
 from skxsae._affinity import DirectionAffinity
@@ -16,6 +17,29 @@ _OPTIONS = {
     "components": ["array-like"],
     "other": ["array-like"],
     "form": [StrOptions({"cosine", "angle"})],
+}
+
+
+def _of_moments(directions, n_rows, rng):
+    """Unit rows with the mean and the covariance of unit directions."""
+    mean = directions.mean(axis=0)
+    centred = directions - mean
+    values, axes = np.linalg.eigh(centred.T @ centred / len(directions))
+    spread = np.sqrt(np.maximum(values, 0.0))
+    rows = rng.standard_normal((n_rows, len(mean)))
+    # the symmetric root, which does not depend on the signs of the axes
+    return unit_rows(mean + rows @ (axes * spread) @ axes.T)
+
+
+def _uniform(directions, n_rows, rng):
+    """Unit rows that are uniform on the sphere."""
+    return unit_rows(rng.standard_normal((n_rows, directions.shape[1])))
+
+
+_NULLS = {"moments": _of_moments, "uniform": _uniform}
+_NULL = {
+    "null": [StrOptions(set(_NULLS)), None],
+    "random_state": ["random_state"],
 }
 
 
@@ -40,7 +64,8 @@ def stability_score(components, other, *, form="cosine"):
     -------
     float
         Mean over the matched pairs, as many as the smaller dictionary has directions.
-        Signed: opposite directions do not agree.
+        Signed: opposite directions do not agree. The best matching of unrelated
+        dictionaries has no cosine of 0: see :func:`stability_chance`.
 
     Raises
     ------
@@ -49,6 +74,7 @@ def stability_score(components, other, *, form="cosine"):
 
     See Also
     --------
+    stability_chance : What two unrelated dictionaries have.
     stability_curve : The same for the latents of most energy.
     mean_correlation_coefficient : Absolute cosine with true directions.
 
@@ -71,14 +97,91 @@ def stability_score(components, other, *, form="cosine"):
     >>> round(stability_score(first, second, form="angle"), 4)
     0.4636
     """
+    components, other = _check_two(components, other)
     return float(_match_present(components, other, form)[2].mean())
 
 
 @validate_params(
-    _OPTIONS | {"energies": ["array-like"], "other_energies": ["array-like", None]},
+    _OPTIONS | {"null": [StrOptions(set(_NULLS))], "random_state": ["random_state"]},
     prefer_skip_nested_validation=True,
 )
-def stability_curve(components, other, energies, *, other_energies=None, form="cosine"):
+def stability_chance(
+    components, other, *, form="cosine", null="moments", random_state=None
+):
+    """Stability score of a dictionary with random directions in place of the other.
+
+    The best matching of many random directions is well above a cosine of 0: this is
+    the score to be compared with, that of a dictionary as large as `other` whose
+    directions have nothing to do with those of `components`.
+
+    Parameters
+    ----------
+    components : array-like of shape (n_latents, n_features_in)
+        Directions of one run. Rows of zeros or NaN are absent latents.
+
+    other : array-like of shape (n_latents_other, n_features_in)
+        Directions of another run, which random ones take the place of.
+
+    form : {"cosine", "angle"}, default="cosine"
+        Mean cosine or mean angle in radians, as in :func:`stability_score`.
+
+    null : {"moments", "uniform"}, default="moments"
+        Random directions: normal with the mean and the covariance of the unit
+        directions of `other`, so that a cone or a subspace in which all directions lie
+        does not pass for agreement; or uniform on the sphere, which is lower where they
+        do. With far fewer latents than features, "moments" is strict: it then knows the
+        space that the directions span.
+
+    random_state : int, RandomState instance or None, default=None
+        Seed of the directions. They are drawn once; the mean over the pairs varies
+        little from draw to draw unless there are few.
+
+    Returns
+    -------
+    float
+        Mean over the matched pairs.
+
+    Raises
+    ------
+    ValueError
+        If the widths differ, or one dictionary has no direction.
+
+    See Also
+    --------
+    stability_score : The score of the two dictionaries.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skxsae.metrics import stability_chance, stability_score
+    >>> rng = np.random.default_rng(0)
+    >>> first, second = rng.standard_normal((2, 300, 64))
+    >>> round(stability_score(first, second), 1)
+    0.3
+    >>> round(stability_chance(first, second, random_state=0), 1)
+    0.3
+    """
+    components, other = _check_two(components, other)
+    drawn = _draw_like(other, null, random_state)
+    return float(_match_present(components, drawn, form)[2].mean())
+
+
+@validate_params(
+    _OPTIONS
+    | {"energies": ["array-like"], "other_energies": ["array-like", None]}
+    | _NULL,
+    prefer_skip_nested_validation=True,
+)
+def stability_curve(
+    components,
+    other,
+    energies,
+    *,
+    other_energies=None,
+    form="cosine",
+    null=None,
+    random_state=None,
+):
     """Agreement of two dictionaries over the energy rank of their latents.
 
     All latents are matched first, as in :func:`stability_score`; the pairs are then
@@ -102,12 +205,22 @@ def stability_curve(components, other, energies, *, other_energies=None, form="c
     form : {"cosine", "angle"}, default="cosine"
         Cosine or angle in radians.
 
+    null : {"moments", "uniform"}, default=None
+        If given, the level of chance is added: the curve with random directions in
+        place of `other`, which keep its energies, as in :func:`stability_chance`. It
+        takes a second matching.
+
+    random_state : int, RandomState instance or None, default=None
+        Seed of the random directions.
+
     Returns
     -------
     pandas.DataFrame
         A row for each matched pair, indexed by its "rank" from 1: the "latent" and the
         "other_latent", their "energy", their "cosine" or "angle", and the "mean" of all
-        pairs up to this rank. The last mean is the stability score.
+        pairs up to this rank. The last mean is the stability score. With `null` also
+        "chance", the mean up to this rank for random directions; the last is the
+        stability chance.
 
     Raises
     ------
@@ -124,11 +237,24 @@ def stability_curve(components, other, energies, *, other_energies=None, form="c
     1          1             0     0.5     1.0   1.0
     2          0             1     0.1     0.6   0.8
     """
-    latents, other_latents, scores = _match_present(components, other, form)
-    energy = check_energies(energies, len(components))[latents]
+    components, other = _check_two(components, other)
+    energies = check_energies(energies, len(components))
     if other_energies is not None:
-        of_other = check_energies(other_energies, len(other), "other_energies")
-        energy = (energy + of_other[other_latents]) / 2
+        other_energies = check_energies(other_energies, len(other), "other_energies")
+    curve = _curve(components, other, energies, other_energies, form)
+    if null is not None:
+        drawn = _draw_like(other, null, random_state)
+        random = _curve(components, drawn, energies, other_energies, form)
+        curve["chance"] = random["mean"]
+    return curve
+
+
+def _curve(components, other, energies, other_energies, form):
+    """`stability_curve` of checked arrays."""
+    latents, other_latents, scores = _match_present(components, other, form)
+    energy = energies[latents]
+    if other_energies is not None:
+        energy = (energy + other_energies[other_latents]) / 2
     order = np.argsort(-energy, kind="stable")
     ranks = np.arange(1, len(order) + 1)
     table = {
@@ -141,11 +267,25 @@ def stability_curve(components, other, energies, *, other_energies=None, form="c
     return pd.DataFrame(table, index=pd.Index(ranks, name="rank"))
 
 
-def _match_present(components, other, form):
-    """Latents matched among those that are present, and their cosines or angles."""
+def _check_two(components, other):
+    """Two dictionaries of one space, absent latents as rows of zeros."""
     components = check_dictionary(components, "components")
     other = check_dictionary(other, "other")
     check_width(components, other, "components", "other")
+    return components, other
+
+
+def _draw_like(other, null, random_state):
+    """Random directions in place of those that are present."""
+    present = is_present(other)
+    drawn = np.zeros_like(other)
+    rng = check_random_state(random_state)
+    drawn[present] = _NULLS[null](unit_rows(other[present]), int(present.sum()), rng)
+    return drawn
+
+
+def _match_present(components, other, form):
+    """Latents matched among those that are present, and their cosines or angles."""
     present = [np.flatnonzero(is_present(rows)) for rows in (components, other)]
     i, j, scores = match_directions(components[present[0]], other[present[1]], form)
     return present[0][i], present[1][j], scores

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from scipy.optimize import linear_sum_assignment
 
-from skxsae.metrics import stability_curve, stability_score
+from skxsae.metrics import stability_chance, stability_curve, stability_score
 
 
 def cosine_table(components, other):
@@ -150,3 +150,59 @@ def test_bad_arguments_are_named(changed, message):
     arguments = {"components": np.eye(3), "other": np.eye(3), "energies": np.ones(3)}
     with pytest.raises(ValueError, match=message):
         stability_curve(**arguments | changed)
+
+
+def reference_chance(components, other, form, null, seed):
+    unit = other / np.linalg.norm(other, axis=1)[:, None]
+    rng = np.random.RandomState(seed)
+    drawn = rng.standard_normal(other.shape)
+    if null == "moments":
+        mean, covariance = unit.mean(axis=0), np.cov(unit.T, bias=True)
+        values, axes = np.linalg.eigh(covariance)
+        values = np.clip(values, 0, None)
+        root = axes @ np.diag(np.sqrt(values)) @ axes.T
+        drawn = np.array([mean + root @ row for row in drawn])
+    return drawn, reference_score(components, drawn, form)
+
+
+@pytest.mark.parametrize("form", ["cosine", "angle"])
+@pytest.mark.parametrize("null", ["moments", "uniform"])
+def test_chance_is_the_score_of_random_directions(form, null):
+    rng = np.random.default_rng(3)
+    first = rng.standard_normal((4, 3))
+    second = rng.uniform(0.5, 3, (6, 1)) * (rng.standard_normal((6, 3)) + [3, 0, 0])
+    drawn, expected = reference_chance(first, second, form, null, 7)
+    options = {"form": form, "null": null, "random_state": 7}
+    score = stability_chance(first, second, **options)
+    assert_allclose(score, expected, rtol=1e-10)
+    # absent latents of the other are not drawn
+    padded = np.insert(second, 2, 0.0, axis=0)
+    assert_allclose(stability_chance(first, padded, **options), expected, rtol=1e-10)
+
+    energies, other_energies = rng.exponential(size=4), rng.exponential(size=6)
+    plain = stability_curve(
+        first, second, energies, other_energies=other_energies, form=form
+    )
+    curve = stability_curve(
+        first, second, energies, other_energies=other_energies, **options
+    )
+    of_drawn = stability_curve(
+        first, drawn, energies, other_energies=other_energies, form=form
+    )
+    assert "chance" not in plain
+    assert curve.drop(columns="chance").equals(plain)
+    assert_allclose(curve["chance"], of_drawn["mean"], rtol=1e-10)
+
+
+def test_a_shared_cone_is_chance_but_not_uniform_chance():
+    rng = np.random.default_rng(0)
+    first, second = rng.standard_normal((2, 200, 16)) + 2 * np.eye(16)[0]
+    score = stability_score(first, second)
+    chance = stability_chance(first, second, random_state=0)
+    uniform = stability_chance(first, second, null="uniform", random_state=0)
+    assert abs(score - chance) < 0.03
+    assert uniform < chance - 0.1
+    # directions that are found again are far above both
+    assert stability_score(first, first + 0.3 * second) > chance + 0.2
+    with pytest.raises(ValueError, match="'null' parameter"):
+        stability_chance(first, second, null=None)
