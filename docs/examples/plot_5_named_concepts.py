@@ -157,7 +157,7 @@ hits.assign(found=data.names[first][hits["item"]]).head(4).round(2)
 # %%
 # A query in another language is only as good as the encoder of texts. The one of the
 # emoji has learnt English: it knows a German word that looks like the English one, and
-# no other. Words of your own in many languages want an encoder that was trained on them.
+# no other. Texts in many languages want an encoder that was trained on them.
 
 german = load_emoji(language="de")
 for text in ("Flagge: Japan", "Frosch"):
