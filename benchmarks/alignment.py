@@ -151,10 +151,11 @@ def _applicable(args, data):
 
 def _key(args, data, methods, k, seed):
     """All that a fit depends on."""
-    names = ("emoji", "x", "y", "groups", "test", "n_latents", "epochs", "batch_size")
+    names = ("emoji", "x", "y", "groups", "x_rows", "test")
+    names += ("n_latents", "epochs", "batch_size", "normalize")
     n_x = len(np.unique(data.x_rows[data.train]))
     return {
-        **{name: getattr(args, name) for name in (*names, "normalize")},
+        **{name: getattr(args, name) for name in names},
         **{"k": k, "seed": seed, "methods": methods},
         **{"n_train": len(data.train), "n_x": n_x, "n_test": len(data.test)},
     }

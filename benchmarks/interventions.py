@@ -94,8 +94,9 @@ def _parse(argv):
 
 def _key(args, data, alignment, seed):
     """All that a fit and its measurements depend on."""
-    names = ("x", "y", "n_latents", "k", "epochs", "batch_size", "loss", "activation")
-    names += ("tau", "native", "neighbor", "coordinates")
+    names = ("x", "y", "groups", "x_rows", "test", "tau", "native", "neighbor")
+    names += ("coordinates", "n_latents", "k", "epochs", "batch_size", "loss")
+    names += ("activation",)
     weight = args.alignment_weight if alignment != "none" else None
     return {
         "alignment": alignment,
@@ -121,12 +122,11 @@ def run(key, data):
     table = {"embeddings": _measures(test, key)}
     for name, views in interventions(key, sae, filters, rebuilt, test_codes):
         table[name] = _measures(views, key)
-    native = "xy".index(key["native"])
-    floor = rebuilt[1][native], _other_rows(rebuilt[0][native], key, len(rows))
+    native = rebuilt[1]["xy".index(key["native"])]
     return {
         **seconds,
         "rows": table,
-        "floor": _floor(floor, key),
+        "floor": _floor(_halves(native, key), key),
         "arithmetic": _arithmetic(sae, filters[0], data, rows, key),
         "quality": _quality(sae, filters, test),
     }
@@ -196,26 +196,21 @@ def _measures(views, key):
     }
 
 
-def _other_rows(rebuilt, key, n_rows):
-    """As many different reconstructions of the training set."""
-    rows = np.unique(rebuilt, axis=0)
-    return np.random.default_rng(key["seed"]).permutation(rows)[:n_rows]
+def _halves(rows, key):
+    """Two random halves of the held-out rows of a view, none of them trained on."""
+    order = np.random.default_rng(key["seed"]).permutation(len(rows))
+    half = len(rows) // 2
+    return rows[order[:half]], rows[order[half : 2 * half]]
 
 
-def _floor(views, key):
-    """What the measures are for two samples of one view."""
+def _floor(halves, key):
+    """What the measures are where there is no gap."""
     return {
-        "mean_difference": mean_difference_gap(*views),
-        "wasserstein": wasserstein_gap(*_equally_many(views)),
-        "separability": linear_separability(*views, random_state=key["seed"]),
-        "ood": ood_score(views[1], views[0], k=key["neighbor"]),
+        "mean_difference": mean_difference_gap(*halves),
+        "wasserstein": wasserstein_gap(*halves),
+        "separability": linear_separability(*halves, random_state=key["seed"]),
+        "ood": ood_score(halves[1], halves[0], k=key["neighbor"]),
     }
-
-
-def _equally_many(views):
-    """The first rows of both, so that no optional package is needed."""
-    n_rows = min(len(view) for view in views)
-    return tuple(view[:n_rows] for view in views)
 
 
 def _arithmetic(sae, kept, data, rows, key):
@@ -314,7 +309,8 @@ def tabulate(fits):
             tables[f"{title}, {alignment}"] = wide.reindex(**order).rename_axis(
                 columns=None
             )
-    for part, title in (("quality", "quality"), ("floor", "two samples of x")):
+    native = fits[0]["key"]["native"]
+    for part, title in (("quality", "quality"), ("floor", f"two halves of {native}")):
         frame = pd.DataFrame(
             [{"alignment": fit["key"]["alignment"], **fit[part]} for fit in fits]
         )

@@ -253,8 +253,8 @@ def split_concepts(train_codes, codes, directions):
     """How well bridges predict which latents of the two views fire together.
 
     The strongest bridges between a latent of x alone and one of y alone are found on
-    training pairs; the correlation of the two over held-out pairs is told beside that
-    of the same latents paired at random.
+    training pairs; the mean correlation of the two over held-out pairs is told beside
+    that of all other pairings of the same latents: what pairing at random gives.
     """
     scores = modality_score(*train_codes)
     with np.errstate(invalid="ignore"):
@@ -266,20 +266,26 @@ def split_concepts(train_codes, codes, directions):
     if len(edges) < 2:
         return {"bridged_correlation": np.nan, "chance_correlation": np.nan}
     latents = edges["x_latent"].to_numpy(), edges["y_latent"].to_numpy()
-    A, B = (Z[:, of].toarray() for Z, of in zip(codes, latents, strict=True))
-    rolled = np.roll(B, 1, axis=1)
+    columns = (Z[:, of].toarray() for Z, of in zip(codes, latents, strict=True))
+    correlations = _correlations(*columns)
+    pairs = latents[0][:, None] * codes[1].shape[1] + latents[1]  # one number a pair
     return {
-        "bridged_correlation": _mean_correlation(A, B),
-        "chance_correlation": _mean_correlation(A, rolled),
+        "bridged_correlation": _mean(np.diag(correlations)),
+        "chance_correlation": _mean(correlations[~np.isin(pairs, np.diag(pairs))]),
     }
 
 
-def _mean_correlation(A, B):
-    """Mean over columns of their Pearson correlation, without constant ones."""
+def _correlations(A, B):
+    """Pearson correlation of each column with each, NaN for constant ones."""
     A, B = (np.asarray(Z, np.float64) - Z.mean(axis=0) for Z in (A, B))
-    norms = np.linalg.norm(A, axis=0) * np.linalg.norm(B, axis=0)
-    alive = norms > 0
-    return float(np.mean((A * B).sum(axis=0)[alive] / norms[alive]))
+    norms = np.outer(np.linalg.norm(A, axis=0), np.linalg.norm(B, axis=0))
+    return np.divide(A.T @ B, norms, out=np.full(norms.shape, np.nan), where=norms > 0)
+
+
+def _mean(values):
+    """Mean of what is not NaN, NaN if nothing is left."""
+    values = values[~np.isnan(values)]
+    return float(values.mean()) if len(values) else np.nan
 
 
 def stability(args, fits):

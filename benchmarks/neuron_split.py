@@ -3,7 +3,8 @@
 The split that the group-sparse paper reports for CLIP ViT-B/16: a shared dictionary,
 the same with the group-sparse term, and with masking too; beside them the iso-energy
 term and separate dictionaries of half the latents each after their matching. A matched
-pair of latents is one column there, so that there are fewer columns than latents.
+pair of latents is one column there, so that there are about half as many columns:
+shares are of the columns of the codes.
 """
 
 import functools
@@ -110,15 +111,11 @@ def count(sae, counted, key):
     """Latents by the views that they are active in, and explained variance."""
     Zx, Zy = sae.transform(counted.X, counted.y)
     split = support_split(Zx, Zy, min_fires=key["min_fires"])
-    row = {name: int(getattr(split, name).sum()) for name in KINDS[1:]}
-    # what is left of both dictionaries: a pair of latents in both, one in one view
-    n_active = row["x_only"] + row["y_only"] + row["both"]
-    if key["method"] == "post_hoc":
-        n_active += row["both"]
+    numbers = {name: int(getattr(split, name).sum()) for name in KINDS[1:]}
     rebuilt = sae.inverse_transform(Zx, Zy)
     return {
-        "dead": 2 * key["n_latents"] - n_active,
-        **row,
+        "dead": Zx.shape[1] - sum(numbers.values()),
+        **numbers,
         "explained_variance_x": explained_variance_ratio(counted.X, rebuilt[0]),
         "explained_variance_y": explained_variance_ratio(counted.y, rebuilt[1]),
     }
@@ -127,11 +124,11 @@ def count(sae, counted, key):
 def measure(fits):
     """One dict for each method and column, with the published figure if there is one.
 
-    Shares are of the latents of both dictionaries, or of the one for both views.
+    Shares are of the columns of the codes: of the latents of a dictionary for both
+    views, of the pairs and the unmatched latents of two that were matched.
     """
     values = {}
     for fit in fits:
-        n_latents = 2 * fit["key"]["n_latents"]
         for column, value in fit["row"].items():
             values.setdefault((fit["key"]["method"], column), []).append(value)
     rows = []
@@ -140,7 +137,8 @@ def measure(fits):
         row = {"method": method, "column": column, "mean": mean}
         row |= {"standard_error": error, "of_seeds": of_seeds}
         if column in KINDS:
-            row["share"] = mean / n_latents
+            n_columns = sum(sum(values[method, kind]) for kind in KINDS)
+            row["share"] = sum(of_seeds) / n_columns
             published = PUBLISHED.get(method, {}).get(column)
             if published is not None:
                 row["published"] = published
@@ -160,8 +158,8 @@ def tabulate(rows):
         published = _wide(counts.dropna(subset="published_share"), "published_share")
         shares = shares.join(published.add_suffix(" (published)"))
     return {
-        "latents, mean of seeds": numbers,
-        f"share of the latents, beside the {PUBLISHED_SOURCE}": shares,
+        "columns of the codes, mean of seeds": numbers,
+        f"share of the columns, beside the {PUBLISHED_SOURCE}": shares,
     }
 
 

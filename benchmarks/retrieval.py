@@ -91,13 +91,15 @@ def _applicable(methods, data):
 
 def _key(args, data, method, seed):
     """All that a fit depends on."""
-    names = ("x", "y", "n_latents", "k", "epochs", "batch_size", "normalize")
+    data_names = ("x", "y", "groups", "x_rows", "test")
+    names = ("n_latents", "k", "epochs", "batch_size", "normalize")
+    of_data = {name: getattr(args, name) for name in data_names}
     settings = {name: getattr(args, name) for name in names}
     n_x = len(np.unique(data.x_rows[data.train]))
     sizes = {"n_train": len(data.train), "n_x": n_x, "n_test": len(data.test)}
     if method == "dense":  # nothing random, and no parameter
-        return {"method": method, "x": args.x, "y": args.y, **sizes}
-    return {"method": method, "seed": seed, **settings, **sizes}
+        return {"method": method, **of_data, **sizes}
+    return {"method": method, "seed": seed, **of_data, **settings, **sizes}
 
 
 def run(key, data):

@@ -61,6 +61,13 @@ PRESETS = {
         "n_latents": 256,
         "concepts": _SMALL_CONCEPTS,
     },
+    # fewer concepts than the paper's, seen in as many steps: a sweep in some minutes
+    "medium": {
+        **_PAPER,
+        "data": "released",
+        "n_latents": 256,
+        "concepts": _SMALL_CONCEPTS,
+    },
 }
 
 # published weights against the sum of the two views' FVU

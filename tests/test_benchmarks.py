@@ -3,6 +3,7 @@
 import importlib
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -76,6 +77,22 @@ def test_retrieval_of_dense_embeddings_by_hand(benchmark_module, captions, tmp_p
         assert hits["y_to_x"][str(depth)] == np.bincount(own, of_caption).tolist()
     assert hits["x_to_y"]["queries"] == [1] * 20
     assert hits["y_to_x"]["queries"] == [2] * 20
+
+
+@pytest.mark.parametrize("program", ["retrieval", "alignment"])
+@pytest.mark.parametrize("name", ["groups", "x-rows", "test"])
+def test_a_fit_is_known_by_its_data(benchmark_module, tmp_path, program, name):
+    module = benchmark_module(program)
+    options = ["--x", "x.npy", "--y", "y.npy", "--out", str(tmp_path)]
+    data = SimpleNamespace(train=[0, 1], test=[2], x_rows=np.arange(3))
+    methods = ["dense", "post_hoc"] if program == "retrieval" else [["hungarian"]]
+    more = (0,) if program == "retrieval" else (16, 0)
+    for method in methods:
+        keys = [
+            module._key(module._parse(given), data, method, *more)
+            for given in (options, [*options, f"--{name}", "other.npy"])
+        ]
+        assert keys[0] != keys[1]
 
 
 def test_retrieval_intervals_by_hand(benchmark_module, captions, tmp_path):

@@ -3,6 +3,7 @@
 import importlib
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -61,6 +62,20 @@ def unit(rows):
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
+@pytest.mark.parametrize("name", ["groups", "test", "x_rows", "tau", "native"])
+def test_a_fit_is_known_by_all_of_its_arguments(report, name, monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    module = importlib.import_module("interventions")
+    options = ["--x", "x.npy", "--y", "y.npy", "--out", str(tmp_path)]
+    data = SimpleNamespace(train=[0, 1], test=[2])
+    given = {"tau": ["0.3"], "native": ["y"]}.get(name, ["other.npy"])
+    changed = module._parse([*options, f"--{name.replace('_', '-')}", *given])
+    keys = [
+        module._key(args, data, "none", 0) for args in (module._parse(options), changed)
+    ]
+    assert keys[0] != keys[1]
+
+
 def test_every_intervention_of_every_fit(report):
     _, _, fits, _ = report
     assert len(fits) == 4
@@ -106,6 +121,31 @@ def test_interventions_do_what_they_say(report):
         assert rows["shift"]["mean_difference"] == pytest.approx(difference, rel=1e-4)
         # what is said of two samples of one view is not said of two views
         assert fit["floor"]["mean_difference"] < unchanged["mean_difference"]
+
+
+def test_the_floor_is_of_two_halves_of_the_held_out_rows(report, monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    module = importlib.import_module("interventions")
+    rows = np.random.default_rng(1).standard_normal((21, 6))
+    first, second = module._halves(rows, {"seed": 0})
+    assert len(first) == len(second) == 10
+    drawn = {tuple(row) for row in np.vstack([first, second])}
+    assert len(drawn) == 20
+    assert drawn < {tuple(row) for row in rows}
+    other, _ = module._halves(rows, {"seed": 1})
+    assert {tuple(row) for row in other} != {tuple(row) for row in first}
+
+    images, texts, fits, _ = report
+    data = module.load_paired_arrays(
+        images, texts, groups=np.repeat(np.arange(60), 2), test=np.arange(60) >= 40
+    )
+    key = fits[0]["key"]
+    sae = module._paired(key).fit(*module._pairs(data, data.train))
+    rebuilt = sae.x_sae_.inverse_transform(sae.x_sae_.transform(unit(images[40:])))
+    rebuilt = rebuilt[np.random.default_rng(key["seed"]).permutation(20)]
+    halves = rebuilt[:10].astype(float), rebuilt[10:].astype(float)
+    gap = np.linalg.norm(halves[0].mean(axis=0) - halves[1].mean(axis=0))
+    assert fits[0]["floor"]["mean_difference"] == pytest.approx(gap, rel=1e-4)
 
 
 def test_measurements_are_means_of_seeds(report):

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -150,8 +151,29 @@ def test_bridges_of_split_concepts_by_hand(iso_energy):
     correlations = [np.corrcoef(X[:, i], y[:, j])[0, 1] for i, j in pairs]
     assert found["bridged_correlation"] == pytest.approx(np.mean(correlations))
     assert found["chance_correlation"] < 0.3 < found["bridged_correlation"]
+    chance = [
+        np.corrcoef(X[:, i], y[:, j])[0, 1]
+        for i, j in product(range(3), range(3, 6))
+        if (i, j) not in pairs
+    ]
+    assert found["chance_correlation"] == pytest.approx(np.mean(chance))
     nothing = iso_energy.split_concepts([codes[0], codes[0]], codes, D)
     assert np.isnan(nothing["bridged_correlation"])
+
+
+def test_chance_has_no_bridged_pair_however_often_its_latents_recur(iso_energy):
+    rng = np.random.default_rng(0)
+    X, y = np.zeros((2, 50, 4))
+    X[:, :2], y[:, 2:] = rng.random((2, 50, 2)) + 1
+    y[:, 2] = X[:, 0]
+    # three bridges, two of them of latent 0 of x
+    D = np.array([[1, 0, 0.2], [0, 1, 0], [1, 0, 0], [0.1, 0.1, 1]])
+    codes = [importlib.import_module("scipy.sparse").csr_array(Z) for Z in (X, y)]
+    found = iso_energy.split_concepts(codes, codes, D)
+    r = np.corrcoef(X[:, :2].T, y[:, 2:].T)[:2, 2:]
+    bridged = r[0, 0], r[0, 1], r[1, 1]
+    assert found["bridged_correlation"] == pytest.approx(np.mean(bridged))
+    assert found["chance_correlation"] == pytest.approx(r[1, 0])
 
 
 def test_the_weight_is_that_of_the_paper(iso_energy):
