@@ -27,7 +27,7 @@ def main(argv=None):
         for n_latents in args.n_latents:
             for seed in args.seeds:
                 key = {
-                    "data": [args.x, args.y],
+                    "data": [args.x, args.y, args.groups, args.x_rows, args.test],
                     "n_groups": n_groups,
                     "n_latents": n_latents,
                     "k": args.k,
