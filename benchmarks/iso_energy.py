@@ -16,7 +16,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 from _common import FitLog, make_parser, mean_and_error, report, stopwatch
-from _pairs import load_pairs
+from _pairs import Pairs, load_pairs
 from _published import ISO_METHODS, read_iso_tables
 from scipy import sparse
 
@@ -38,6 +38,7 @@ from skxsae.metrics import (
     modality_score,
     probing_accuracy,
     recall_drop_at_k,
+    stability_chance,
     stability_curve,
     stability_score,
     transport_plan,
@@ -60,17 +61,18 @@ def main(argv=None):
         test, _ = load_pairs(args.pairs, args.pairs_groups)
     log = FitLog(args.out / "iso_energy.jsonl")
     fits = []
-    for seed in args.seeds:
+    parts = diets(train, len(args.seeds)) if args.diets else [train] * len(args.seeds)
+    for seed, part in zip(args.seeds, parts, strict=True):
         for method in args.methods:
-            key = _key(args, train, test, method, seed)
-            run_it = functools.partial(run, key, train, test, args.out)
+            key = _key(args, part, test, method, seed)
+            run_it = functools.partial(run, key, part, test, args.out)
             fits.append(log.get_or_run(key, run_it))
             print(f"{method} seed {seed}: {fits[-1]['seconds']:.0f} s", flush=True)
     rows = measure(fits, stability(args, fits), args.name)
     title = (
         f"iso-energy: {args.name}, {fits[0]['key']['n_latents']} latents, k {args.k}, "
         f"{args.epochs} epochs, weight {args.alignment_weight:g}, "
-        f"{len(args.seeds)} seed(s)"
+        f"{len(args.seeds)} seed(s)" + (" on data of their own" if args.diets else "")
     )
     report(args, "iso_energy", title, _figures(rows), tabulate(rows), rows, fits)
 
@@ -93,6 +95,8 @@ def _parse(argv):
     add("--batch-size", type=int, default=1024, help="pairs of a gradient step")
     weight = "of the cosine, against the mean squared error of an entry of both views"
     add("--alignment-weight", type=float, default=1e-4, help=weight)
+    own = "train each seed on groups of its own, as many as the others have"
+    add("--diets", action="store_true", help=own)
     add("--mask-top-1", action="store_true", help="the form that was released")
     add("--positive-code", action="store_true", help="pursuit without negative codes")
     add("--normalize", default="none", help="none, as in the paper, center or scale")
@@ -107,6 +111,8 @@ def _key(args, train, test, method, seed):
     names = ("train", "train_groups", "test", "pairs", "pairs_groups")
     names += ("k", "epochs", "batch_size", "normalize")
     key = {name: getattr(args, name) for name in names}
+    if args.diets:
+        key["diet"] = [args.seeds.index(seed), len(args.seeds)]
     if method in ACTIVATION and args.positive_code:
         key["positive_code"] = True
     if method == "sae_a":
@@ -119,6 +125,14 @@ def _key(args, train, test, method, seed):
         "n_train": len(train.y),
         "n_test": len(test.y),
     }
+
+
+def diets(train, n_parts):
+    """The training pairs in parts that share no group, of about as many groups."""
+    groups, group_of = np.unique(train.groups, return_inverse=True)
+    part_of = np.random.default_rng(0).permutation(len(groups)) % n_parts
+    rows = [np.flatnonzero(part_of[group_of] == part) for part in range(n_parts)]
+    return [Pairs(*(column[of_part] for column in train)) for of_part in rows]
 
 
 def run(key, train, test, folder):
@@ -289,7 +303,7 @@ def _mean(values):
 
 
 def stability(args, fits):
-    """Dict of method: agreement of the directions of each two seeds."""
+    """Dict of method: agreement of the directions of each two seeds, and chance."""
     by_method = {}
     for fit in fits:
         with np.load(_path(args.out, fit["key"])) as file:
@@ -299,7 +313,14 @@ def stability(args, fits):
         method: [
             {
                 "stability": stability_score(D, other, form="angle"),
-                **_of_ranks(stability_curve(D, other, e, other_energies=f)),
+                "stability_chance": stability_chance(
+                    D, other, form="angle", random_state=0
+                ),
+                **_of_ranks(
+                    stability_curve(
+                        D, other, e, other_energies=f, null="moments", random_state=0
+                    )
+                ),
             }
             for (D, e), (other, f) in combinations(of_seeds, 2)
         ]
@@ -308,13 +329,15 @@ def stability(args, fits):
 
 
 def _of_ranks(curve):
-    """Mean cosine of the pairs with most energy, and of those with least."""
-    cosines = curve["cosine"].to_numpy()
-    n_common, n_rare = (max(1, round(s * len(cosines))) for s in (COMMON, RARE))
-    return {
-        "cosine_common": float(cosines[:n_common].mean()),
-        "cosine_rare": float(cosines[-n_rare:].mean()),
-    }
+    """Mean cosine of the pairs with most energy and of those with least, and chance."""
+    n_common, n_rare = (max(1, round(s * len(curve))) for s in (COMMON, RARE))
+    row = {}
+    for column, suffix in (("mean", ""), ("chance", "_chance")):
+        sums = curve[column].to_numpy() * curve.index
+        row[f"cosine_common{suffix}"] = float(sums[n_common - 1] / n_common)
+        before = sums[-n_rare - 1] if n_rare < len(curve) else 0.0
+        row[f"cosine_rare{suffix}"] = float((sums[-1] - before) / n_rare)
+    return row
 
 
 def measure(fits, stabilities, name):

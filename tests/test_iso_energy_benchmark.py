@@ -201,3 +201,46 @@ def test_arguments_that_do_not_fit(iso_energy, options, capsys):
     with pytest.raises(SystemExit):
         iso_energy.main([*options, "--pairs", "a.npy", "b.npy"])
     assert "--test or --pairs" in capsys.readouterr().err
+
+
+def test_cosines_of_common_and_of_rare_latents_by_hand(iso_energy):
+    cosines = np.array([0.9, 0.8, 0.1, 0.2, 0.3, 0.4, 0.5, 0.1, 0.1, 0.0, 0.3])
+    curve = iso_energy.pd.DataFrame(
+        {"mean": np.cumsum(cosines) / np.arange(1, 12), "chance": np.full(11, 0.2)},
+        index=np.arange(1, 12),
+    )
+    found = iso_energy._of_ranks(curve)
+    assert found["cosine_common"] == pytest.approx(0.9)
+    assert found["cosine_rare"] == pytest.approx(cosines[-6:].mean())
+    assert found["cosine_common_chance"] == pytest.approx(0.2)
+    assert found["cosine_rare_chance"] == pytest.approx(0.2)
+    one = iso_energy._of_ranks(curve.iloc[:1])
+    assert one["cosine_common"] == one["cosine_rare"] == pytest.approx(0.9)
+
+
+def test_diets_share_no_group(iso_energy, options, tmp_path, monkeypatch):
+    trained = []
+    evaluate = iso_energy.make
+
+    def remember(key, train):
+        trained.append(train)
+        return evaluate(key, train)
+
+    monkeypatch.setattr(iso_energy, "make", remember)
+    options = [*options, "--methods", "topk", "--diets", "--seeds", "3", "5"]
+    iso_energy.main(options)
+    first, second = trained
+    groups = [set(part.groups.tolist()) for part in (first, second)]
+    assert not groups[0] & groups[1]
+    assert groups[0] | groups[1] == set(range(100))
+    for part in trained:
+        assert len(part.X) == len(part.y) == len(part.groups) == 100
+    with np.load(tmp_path / "views.npz") as views:
+        images = unit(views["image"])
+    np.testing.assert_allclose(first.X, images[first.groups], rtol=1e-5)
+    rows = read_rows(tmp_path)
+    assert len(rows["topk", "cosine_common"]["of_seeds"]) == 1
+    assert rows["topk", "stability_chance"]["mean"] > 0
+    whole = ["--methods", "topk", "--seeds", "3", "5"]
+    iso_energy.main([*options[: options.index("--diets")], *whole])
+    assert len(trained) == 4  # fits of all pairs are others
