@@ -1,17 +1,27 @@
 """Several estimators on the same held-out pairs."""
 
+import warnings
 from collections.abc import Mapping
 from numbers import Integral, Real
 
 import numpy as np
 import pandas as pd
+from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, validate_params
 
-from skxsae._validation import check_groups
-from skxsae.metrics._retrieval import warn_if_repeated
-from skxsae.model_selection._measures import fit_pairs, measure, share_above_noise
-from skxsae.model_selection._split import TEST_SIZE, split_pairs
+from skxsae.model_selection._measures import (
+    check_encoder,
+    fit_pairs,
+    measure,
+    share_above_noise,
+)
+from skxsae.model_selection._split import (
+    TEST_SIZE,
+    check_depths,
+    items_of,
+    split_pairs,
+)
 
 _RESAMPLES_AT_ONCE = 32
 
@@ -23,7 +33,8 @@ _RESAMPLES_AT_ONCE = 32
         "y": ["array-like"],
         "groups": ["array-like", None],
         "test_size": TEST_SIZE,
-        "k": ["array-like"],
+        "test": ["array-like", None],
+        "k": [Integral, "array-like"],
         "tau": [Interval(Real, 0, 0.5, closed="both")],
         "n_resamples": [Interval(Integral, 0, None, closed="left")],
         "level": [Interval(Real, 0, 1, closed="neither")],
@@ -38,6 +49,7 @@ def compare(
     groups=None,
     *,
     test_size=0.25,
+    test=None,
     k=(1, 5, 10),
     tau=0.05,
     n_resamples=1000,
@@ -57,7 +69,7 @@ def compare(
         :class:`~skxsae.TopKSAE` or :class:`~skxsae.baselines.SparseBaseline`, which
         then learn from the rows of both views in one joint space. One in a
         :class:`~sklearn.frozen.FrozenEstimator` is fitted already and is measured as
-        it is.
+        it is: give `test`, so that none of what it was fitted on is held out.
 
     X : array-like of shape (n_samples, n_features)
         First view.
@@ -70,9 +82,13 @@ def compare(
         out, retrieved and drawn as a whole, and passed to a `fit` that takes them.
 
     test_size : float or int, default=0.25
-        Share or number of the pairs, or groups, that are held out.
+        Share or number of the pairs, or groups, that are drawn to be held out.
 
-    k : sequence of int, default=(1, 5, 10)
+    test : array-like of shape (n_samples,) of bool or (n_test,) of int, default=None
+        Mask or numbers of the pairs that are held out, in place of a draw. Groups must
+        be held out as a whole.
+
+    k : int or sequence of int, default=(1, 5, 10)
         Numbers of answers that recall looks at.
 
     tau : float, default=0.05
@@ -110,12 +126,17 @@ def compare(
     ------
     ValueError
         If there are no estimators, views are of different widths for an estimator of
-        one view, or fewer than two groups are held out.
+        one view, fewer than two groups are held out, `test` cuts a group in two, or
+        some `k` is larger than the number of groups held out.
+
+    TypeError
+        If an estimator does not encode and decode.
 
     Warns
     -----
     UserWarning
-        If a tenth of the rows of a view or more are repeats and `groups` is None.
+        If a tenth of the rows of a view or more are repeats and `groups` is None, or if
+        an estimator is frozen and `test` is None.
 
     See Also
     --------
@@ -124,6 +145,13 @@ def compare(
     Notes
     -----
     Intervals are for the held-out pairs, not for other seeds or other training pairs.
+    That of "bimodal_energy" may lie below its value: a draw leaves groups out, and with
+    them the rows on which a latent was active in one of the views.
+
+    A :class:`~skxsae.baselines.SparseBaseline` finds codes by orthogonal matching
+    pursuit by default, which explains more variance than an encoder does with the same
+    dictionary. For a fair comparison of dictionaries, give every estimator
+    ``transform_algorithm="omp"``.
 
     Examples
     --------
@@ -145,31 +173,39 @@ def compare(
     if not estimators:
         raise ValueError("estimators is empty: give at least one by name.")
     random_state = check_random_state(random_state)
-    (X_train, y_train, groups_train), (X_test, y_test, groups_test) = split_pairs(
-        X, y, groups, test_size, random_state
+    train, (X_test, y_test, groups_test) = split_pairs(
+        X, y, groups, test_size, random_state, test
     )
-    X_test, y_test = np.asarray(X_test), np.asarray(y_test)
-    if groups_test is None:
-        warn_if_repeated(X_test, y_test)
-        groups_test = np.arange(len(X_test))
-    groups_test = check_groups(groups_test, len(X_test))
-    counts = _draw_groups(groups_test.max() + 1, n_resamples, random_state)
+    items = items_of(X_test, y_test, groups_test)
+    counts = _draw_groups(items.max() + 1, n_resamples, random_state)
+    k = check_depths(k, items)
+    for name, estimator in estimators.items():
+        check_encoder(estimator, X, y, name)
+    if test is None:
+        _warn_if_frozen(estimators)
     seed = random_state.randint(2**31 - 1)
     tables = {}
     for name, estimator in estimators.items():
-        fitted = fit_pairs(estimator, X_train, y_train, groups_train)
-        above_noise = share_above_noise(fitted, X_train, y_train, groups_train, seed)
+        fitted = fit_pairs(estimator, *train)
+        above_noise = share_above_noise(fitted, *train, seed)
         measures = measure(
-            fitted,
-            X_test,
-            y_test,
-            groups_test,
-            k=k,
-            tau=tau,
-            above_noise=above_noise,
+            fitted, X_test, y_test, items, k=k, tau=tau, above_noise=above_noise
         )
         tables[name] = _table(measures, counts, level)
     return pd.concat(tables, names=["estimator"])
+
+
+def _warn_if_frozen(estimators):
+    """Warn that what a frozen estimator has seen may be among what is held out."""
+    frozen = [n for n, e in estimators.items() if isinstance(e, FrozenEstimator)]
+    if frozen:
+        warnings.warn(
+            f"{frozen[0]!r} is frozen, and the pairs to hold out are drawn here: if it "
+            "was fitted on some of them, its scores are too good. Pass test, the pairs "
+            "that it has not seen.",
+            UserWarning,
+            stacklevel=4,
+        )
 
 
 def _draw_groups(n_groups, n_resamples, random_state):

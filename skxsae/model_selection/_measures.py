@@ -10,6 +10,7 @@ from inspect import signature
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
@@ -17,6 +18,7 @@ from sklearn.utils.validation import has_fit_parameter
 
 from skxsae._coactivation_matcher import CoactivationMatcher
 from skxsae.metrics._codes import check_paired_codes, row_batches
+from skxsae.metrics._reconstruction import column_means
 from skxsae.metrics._retrieval import rank_pairs
 from skxsae.metrics._scorers import _backward, _forward, _last_step
 
@@ -47,6 +49,22 @@ def encodes_pairs(estimator):
     return "y" in signature(last.transform).parameters
 
 
+def check_encoder(estimator, X, y, name):
+    """Refuse what cannot be fitted on the pairs and measured."""
+    last, _ = _last_step(estimator)
+    if not (hasattr(last, "transform") and hasattr(last, "inverse_transform")):
+        raise TypeError(
+            f"{name!r} is a {type(last).__name__}, which must have transform and "
+            "inverse_transform: give an autoencoder, or a pipeline that ends in one."
+        )
+    if not encodes_pairs(estimator) and np.shape(X)[1] != np.shape(y)[1]:
+        raise ValueError(
+            f"X has {np.shape(X)[1]} features and y has {np.shape(y)[1]}, but "
+            f"{type(last).__name__} encodes one row at a time and so needs a "
+            "joint space. Use PostHocAlignedSAE for views of any widths."
+        )
+
+
 def fit_pairs(estimator, X, y, groups):
     """A fitted clone; one frozen stays as it is, one of rows learns from both views."""
     if isinstance(estimator, FrozenEstimator):
@@ -56,13 +74,14 @@ def fit_pairs(estimator, X, y, groups):
         if groups is not None and has_fit_parameter(estimator, "groups"):
             return estimator.fit(X, y, groups=groups)
         return estimator.fit(X, y)
-    if np.shape(X)[1] != np.shape(y)[1]:
-        raise ValueError(
-            f"X has {np.shape(X)[1]} features and y has {np.shape(y)[1]}, but "
-            f"{type(estimator).__name__} encodes one row at a time and so needs a "
-            "joint space. Use PostHocAlignedSAE for views of any widths."
-        )
-    return estimator.fit(np.vstack([X, y]))
+    return estimator.fit(_stacked(X, y))
+
+
+def _stacked(X, y):
+    """Rows of both views; a table if both are tables with the same columns."""
+    if hasattr(X, "columns") and hasattr(y, "columns") and list(X) == list(y):
+        return pd.concat([X, y], ignore_index=True)
+    return np.vstack([X, y])
 
 
 def encode_pairs(estimator, X, y):
@@ -71,7 +90,8 @@ def encode_pairs(estimator, X, y):
     if encodes_pairs(estimator):
         codes = last.transform(_forward(front, X), y)
     else:
-        codes = estimator.transform(X), estimator.transform(y)
+        named = hasattr(estimator, "feature_names_in_")
+        codes = [estimator.transform(v if named else np.asarray(v)) for v in (X, y)]
     return check_paired_codes(*codes)
 
 
@@ -87,13 +107,17 @@ def _rebuild(estimator, codes):
 def measure(estimator, X, y, groups, *, k, tau, above_noise):
     """Measures of a fitted estimator on held-out pairs, by name."""
     codes = encode_pairs(estimator, X, y)
+    views = np.asarray(X), np.asarray(y)
     n_groups = groups.max() + 1
     measures = {}
-    errors = _squared_errors(estimator, (X, y), codes)
-    for name, view, error in zip("xy", (X, y), errors, strict=True):
-        terms = np.column_stack([error, _squared_distances(view)])
-        sums = _sum_by_group(terms, groups, n_groups)
-        measures[f"explained_variance_{name}"] = Measure(sums, _one_minus_ratio)
+    errors = _squared_errors(estimator, views, codes)
+    for name, view, error in zip("xy", views, errors, strict=True):
+        mean = column_means(view)
+        terms = [error, _squared_distances(view, mean), np.ones(len(view))]
+        sums = _sum_by_group(np.column_stack(terms), groups, n_groups)
+        rounding = (np.finfo(np.float64).eps * np.linalg.norm(mean)) ** 2
+        explained = partial(_explained, rounding=rounding)
+        measures[f"explained_variance_{name}"] = Measure(sums, explained)
     for name, view in zip("xy", codes, strict=True):
         n_active = np.asarray((view != 0).sum(axis=1)).ravel()
         sums = _mean_terms(n_active, groups, n_groups)
@@ -152,11 +176,9 @@ def _squared_errors(estimator, views, codes):
     return errors
 
 
-def _squared_distances(view):
-    """Squared distance of each row to the mean of all."""
+def _squared_distances(view, mean):
+    """Squared distance of each row to a point."""
     blocks = row_batches(len(view), _ROWS_PER_BATCH)
-    sums = [np.sum(view[rows], axis=0, dtype=np.float64) for rows in blocks]
-    mean = np.sum(sums, axis=0) / len(view)
     return np.concatenate(
         [np.sum((view[rows] - mean) ** 2, axis=1, dtype=np.float64) for rows in blocks]
     )
@@ -188,9 +210,16 @@ def _ratio(sums):
     return sums[:, 0] / sums[:, 1]
 
 
-def _one_minus_ratio(sums):
-    """One minus the first sum over the second."""
-    return 1 - _ratio(sums)
+def _explained(sums, rounding):
+    """Explained variance from errors, squared distances and numbers of rows.
+
+    Rows that do not vary but for rounding are explained, but for rounding, or not.
+    """
+    error, variance, n_rows = sums.T
+    unexplained = (error > n_rows * rounding).astype(np.float64)
+    varies = variance > n_rows * rounding
+    np.divide(error, variance, out=unexplained, where=varies)
+    return 1 - unexplained
 
 
 def _bimodal_share(sums, tau):
@@ -212,4 +241,4 @@ def _dead_share(estimator, name, codes):
         return 1 - fires.mean()
     # a latent that the view lacks is not dead; it may be active by translation
     present = components.any(axis=1)
-    return 1 - fires[present].mean()
+    return 1 - fires[present].mean() if present.any() else np.nan

@@ -2,9 +2,13 @@
 
 from numbers import Integral, Real
 
+import numpy as np
 from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit
-from sklearn.utils import _safe_indexing, indexable
+from sklearn.utils import _safe_indexing, check_consistent_length, indexable
 from sklearn.utils._param_validation import Interval
+
+from skxsae._validation import check_groups
+from skxsae.metrics._retrieval import warn_if_repeated
 
 TEST_SIZE = [
     Interval(Real, 0, 1, closed="neither"),
@@ -12,14 +16,89 @@ TEST_SIZE = [
 ]
 
 
-def split_pairs(X, y, groups, test_size, random_state):
-    """Two triples (X, y, groups): those that are learnt from, and those held out."""
+def split_pairs(X, y, groups, test_size, random_state, test=None):
+    """Two triples (X, y, groups): those that are learnt from, and those held out.
+
+    The rows of `test` are held out if they are given, else a random share.
+    """
     X, y, groups = indexable(X, y, groups)
-    splitter = ShuffleSplit if groups is None else GroupShuffleSplit
-    split = splitter(1, test_size=test_size, random_state=random_state)
+    check_consistent_length(X, y)
+    if groups is not None:
+        numbers = check_groups(groups, len(groups))
+    if test is None:
+        splitter = ShuffleSplit if groups is None else GroupShuffleSplit
+        split = splitter(1, test_size=test_size, random_state=random_state)
+        sides = next(split.split(X, groups=groups))
+    else:
+        is_test = _check_test(test, len(X))
+        if groups is not None:
+            _check_sides(numbers, is_test)
+        sides = np.flatnonzero(~is_test), np.flatnonzero(is_test)
     return tuple(
         tuple(None if part is None else _safe_indexing(part, rows) for part in parts)
-        for parts, rows in (
-            ((X, y, groups), rows) for rows in next(split.split(X, groups=groups))
-        )
+        for parts, rows in (((X, y, groups), rows) for rows in sides)
     )
+
+
+def items_of(X, y, groups, stacklevel=5):
+    """Number of the item of each held-out pair; a warning if repeats have none."""
+    if groups is not None:
+        return check_groups(groups, len(groups))
+    X, y = np.asarray(X), np.asarray(y)
+    warn_if_repeated(X, y, stacklevel=stacklevel)
+    return np.arange(len(X))
+
+
+def check_depths(k, items, name="k"):
+    """Numbers of answers that recall can look at, as a list; one alone may be given."""
+    depths = np.atleast_1d(np.asarray(k))
+    if depths.ndim != 1 or depths.dtype.kind not in "iu" or not len(depths):
+        raise ValueError(f"{name}={k!r} must be an int, or a list of ints.")
+    n_items = items.max() + 1
+    for depth in depths.tolist():
+        if not 1 <= depth <= n_items:
+            raise ValueError(
+                f"{name}={depth} must be from 1 to {n_items}, the number of pairs, or "
+                "groups, that are held out. Raise test_size for more of them."
+            )
+    return depths.tolist()
+
+
+def _check_test(test, n_samples):
+    """Mask of the rows that are held out."""
+    test = np.asarray(test)
+    if test.ndim != 1 or test.dtype.kind not in "biu":
+        raise ValueError(
+            f"test has type {test.dtype} and {test.ndim} dimensions: it must be a mask "
+            "of the rows that are held out, or their numbers."
+        )
+    if test.dtype == bool:
+        if len(test) != n_samples:
+            raise ValueError(
+                f"test is a mask of {len(test)} rows for {n_samples} pairs."
+            )
+        mask = test
+    else:
+        wrong = test[(test < 0) | (test >= n_samples)]
+        if len(wrong):
+            raise ValueError(
+                f"test has the row {wrong[0]}, but rows are 0 to {n_samples - 1}."
+            )
+        mask = np.isin(np.arange(n_samples), test)
+    if mask.all() or not mask.any():
+        raise ValueError(
+            f"test holds out {mask.sum()} of {n_samples} pairs: leave some to learn "
+            "from and some to judge by."
+        )
+    return mask
+
+
+def _check_sides(groups, is_test):
+    """Refuse a group that is learnt from and judged by."""
+    both = np.intersect1d(groups[is_test], groups[~is_test])
+    if len(both):
+        row = int(np.flatnonzero(groups == both[0])[0])
+        raise ValueError(
+            f"test holds out some pairs of the group of row {row} and not the others: "
+            "hold out whole groups."
+        )

@@ -1,10 +1,15 @@
 """Several estimators on the same held-out pairs."""
 
 import numpy as np
+import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
+from sklearn.compose import make_column_transformer
 from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -20,6 +25,7 @@ from skxsae.metrics import (
     retrieval_ranks,
 )
 from skxsae.model_selection import compare
+from skxsae.model_selection._measures import _dead_share, encode_pairs
 from skxsae.model_selection._split import split_pairs
 
 pytestmark = pytest.mark.filterwarnings("ignore:Only .* matches score above")
@@ -34,7 +40,8 @@ DATA = make_paired_features(
     max_interference=0.8,
     random_state=0,
 )
-GROUPS = np.arange(600) % 300
+# in no order, so that numbers of groups are no numbers of rows
+GROUPS = np.random.default_rng(0).permutation(np.arange(600) % 300)
 X = DATA.X[GROUPS]  # each of the first rows twice, as an image with two captions
 Y = DATA.y[GROUPS] + 0.1 * DATA.y
 OPTIONS = {"n_latents": 32, "k": 3, "max_iter": 5, "random_state": 0}
@@ -134,7 +141,8 @@ def test_intervals_are_those_of_groups_drawn_row_by_row(table):
     )
     error = ((X_test - rebuilt[0]) ** 2).sum(axis=1)
     variance = ((X_test - X_test.mean(axis=0)) ** 2).sum(axis=1)
-    one_way = retrieval_ranks(*codes, groups=groups).x_to_y
+    # every row of y is a query, as those of a group differ
+    one_way = retrieval_ranks(*codes, groups=groups).y_to_x
     hits, hit_groups = one_way.hits(5), groups[one_way.queries]
     explained, sizes, shares, recall = [], [], [], []
     for drawn in counts:
@@ -158,14 +166,15 @@ def test_intervals_are_those_of_groups_drawn_row_by_row(table):
         ("explained_variance_x", explained),
         ("l0_y", sizes),
         ("bimodal_energy", shares),
-        ("recall@5_x_to_y", recall),
+        ("recall@5_y_to_x", recall),
     ):
         actual = table.loc[("shared", score), ["low", "high"]]
         assert_allclose(actual, np.quantile(drawn, [0.025, 0.975]), rtol=1e-5)
 
 
 def test_intervals_hold_the_value_and_narrow_with_the_level(table):
-    known = table.dropna()
+    # a draw leaves groups out, so that fewer latents seem to be bimodal
+    known = table.dropna().drop("bimodal_energy", level="score")
     assert (known["low"] <= known["value"]).all()
     assert (known["value"] <= known["high"]).all()
     options = {"n_resamples": 200, "k": [1], "random_state": 0}
@@ -178,24 +187,124 @@ def test_intervals_hold_the_value_and_narrow_with_the_level(table):
     assert_array_equal(wide["value"], narrow["value"])
 
 
-def test_a_frozen_estimator_is_measured_as_it_is():
-    fitted = PairedSAE(**OPTIONS).fit(X, Y)
+TEST = np.isin(GROUPS, np.arange(40))
+
+
+@pytest.mark.parametrize("test", [TEST, np.flatnonzero(TEST)[::-1]])
+def test_a_frozen_estimator_is_measured_as_it_is_on_pairs_that_are_given(test):
+    fitted = PairedSAE(**OPTIONS).fit(X[~TEST], Y[~TEST])
     before = fitted.x_sae_.components_.copy()
     values = compare(
-        {"frozen": FrozenEstimator(fitted)},
-        X,
-        Y,
-        GROUPS,
-        k=[1],
-        n_resamples=0,
-        random_state=0,
+        {"frozen": FrozenEstimator(fitted)}, X, Y, GROUPS, test=test, k=1, n_resamples=0
     )["value"]["frozen"]
     assert_array_equal(fitted.x_sae_.components_, before)
-    _, (X_test, y_test, groups) = held_out()
-    expected = recall_at_k_score(
-        *fitted.transform(X_test, y_test), k=1, direction="x_to_y", groups=groups
-    )
+    codes = fitted.transform(X[TEST], Y[TEST])
+    expected = recall_at_k_score(*codes, k=1, direction="x_to_y", groups=GROUPS[TEST])
     assert_allclose(values["recall@1_x_to_y"], expected)
+    rebuilt = fitted.inverse_transform(*codes)
+    expected = explained_variance_ratio(Y[TEST], rebuilt[1])
+    assert_allclose(values["explained_variance_y"], expected, rtol=1e-6)
+
+
+def test_a_frozen_estimator_without_given_pairs_warns():
+    fitted = PairedSAE(**OPTIONS).fit(X, Y)
+    with pytest.warns(UserWarning, match="'a' is frozen, and the pairs .* Pass test"):
+        compare({"a": FrozenEstimator(fitted)}, X, Y, GROUPS, n_resamples=0)
+
+
+def test_others_learn_from_the_pairs_that_are_not_held_out():
+    model = PairedSAE(**OPTIONS).fit(X[~TEST], Y[~TEST])
+    options = {"test": TEST, "n_resamples": 0, "k": [1]}
+    fitted, frozen = (
+        compare({"a": estimator}, X, Y, GROUPS, **options)["value"].drop(
+            "matches_above_noise", level="score"
+        )
+        for estimator in (PairedSAE(**OPTIONS), FrozenEstimator(model))
+    )
+    assert_allclose(fitted, frozen)
+
+
+@given(
+    groups=st.lists(st.integers(0, 4), min_size=12, max_size=12),
+    names=st.permutations("abcde"),
+    held_out=st.sets(st.integers(0, 4), min_size=2, max_size=3),
+    k=st.integers(1, 2),
+)
+@settings(max_examples=15, deadline=None)
+def test_any_groups_by_any_names_on_either_side(groups, names, held_out, k):
+    groups = np.array([*groups, 0, 1, 2, 3, 4])
+    test = np.isin(groups, list(held_out))
+    X, Y = DATA.X[: len(groups)], DATA.y[: len(groups)]
+    sae = SparseBaseline("kmeans", 6, 2, random_state=0).fit(np.vstack([X, Y]))
+    codes = sae.transform(X[test]), sae.transform(Y[test])
+    recall = recall_at_k_score(*codes, k=k, direction="y_to_x", groups=groups[test])
+    explained = explained_variance_ratio(X[test], sae.inverse_transform(codes[0]))
+    for labels in (groups, np.array(names)[groups]):
+        table = compare(
+            {"a": FrozenEstimator(sae)}, X, Y, labels, test=test, k=k, n_resamples=20
+        )
+        values = table["value"]["a"]
+        assert_allclose(values[f"recall@{k}_y_to_x"], recall)
+        assert_allclose(values["explained_variance_x"], explained, rtol=1e-5)
+        known = table.dropna()
+        assert (known["low"] <= known["high"]).all()
+
+
+def test_the_null_has_a_seed_of_its_own(monkeypatch):
+    seeds = []
+    monkeypatch.setattr(
+        "skxsae.model_selection._compare.share_above_noise",
+        lambda *args: seeds.append(args[-1]) or 0.5,
+    )
+    for random_state in (0, 0, 1):
+        compare(
+            {"a": SparseBaseline("pca", 8, 2)},
+            X,
+            Y,
+            GROUPS,
+            n_resamples=0,
+            random_state=random_state,
+        )
+    assert seeds[0] == seeds[1] != seeds[2]
+    assert 0 not in seeds
+
+
+def as_frames(prefixes):
+    return [
+        pd.DataFrame(view, columns=[f"{prefix}{i}" for i in range(16)])
+        for prefix, view in zip(prefixes, (X, Y), strict=True)
+    ]
+
+
+@pytest.mark.parametrize("prefixes", ["aa", "ab"])
+def test_tables_keep_their_names(prefixes):
+    options = {"n_resamples": 0, "random_state": 0, "k": 1}
+    estimators = {name: ESTIMATORS[name] for name in ("shared", "one", "pipeline")}
+    expected = compare(estimators, X, Y, GROUPS, **options)
+    table = compare(estimators, *as_frames(prefixes), GROUPS, **options)
+    assert_allclose(table, expected)
+
+
+def test_columns_can_be_chosen_by_name():
+    frames = as_frames("aa")
+    names = [f"a{i}" for i in range(8)]
+    chosen = make_column_transformer(
+        ("passthrough", names), verbose_feature_names_out=False
+    )
+    last = SparseBaseline("pca", 8, 2, random_state=0)
+    model = make_pipeline(chosen, last).fit(pd.concat(frames))
+    codes = encode_pairs(model, *frames)
+    assert_array_equal(codes[0].toarray(), model.transform(frames[0]).toarray())
+
+
+def test_constant_rows_are_explained_or_not_without_warnings():
+    constant = np.full((60, 16), 0.1)
+    values = compare(
+        {"a": PairedSAE(**OPTIONS)}, constant, Y[:60], np.arange(60), n_resamples=5
+    )
+    assert values["value"]["a", "explained_variance_x"] in (0.0, 1.0)
+    interval = values.loc[("a", "explained_variance_x"), ["low", "high"]]
+    assert np.isfinite(interval).all()
 
 
 def test_estimators_are_left_alone():
@@ -209,15 +318,44 @@ def test_repeated_rows_without_groups_warn():
         compare({"a": ESTIMATORS["shared"]}, X, Y, n_resamples=0, test_size=300)
 
 
-def test_what_cannot_be_compared_is_refused():
-    with pytest.raises(ValueError, match="estimators is empty"):
-        compare({}, X, Y)
-    with pytest.raises(
-        ValueError, match="16 features and y has 5, but TopKSAE encodes"
-    ):
-        compare({"a": TopKSAE(**OPTIONS)}, DATA.X, DATA.y[:, :5])
-    with pytest.raises(ValueError, match="1 group is held out"):
-        compare({"a": ESTIMATORS["shared"]}, X, Y, GROUPS, test_size=1)
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"estimators": {}}, ValueError, "estimators is empty"),
+        ({"y": Y[:, :5]}, ValueError, "16 features and y has 5, but TopKSAE encodes"),
+        ({"test_size": 1}, ValueError, "1 group is held out"),
+        ({"estimators": {"a": LogisticRegression()}}, TypeError, "'a' is a LogisticR"),
+        ({"k": [1, 76]}, ValueError, "k=76 must be from 1 to 75"),
+        ({"k": 0}, ValueError, "k=0 must be from 1 to 75"),
+        ({"k": [1.5]}, ValueError, r"k=\[1.5\] must be an int"),
+        ({"k": []}, ValueError, r"k=\[\] must be an int"),
+        ({"groups": [None, *GROUPS[1:]]}, ValueError, "groups is missing at row 0"),
+        ({"groups": GROUPS[1:]}, ValueError, "inconsistent numbers of samples"),
+        ({"test": GROUPS < 0}, ValueError, "test holds out 0 of 600 pairs"),
+        ({"test": GROUPS >= 0}, ValueError, "test holds out 600 of 600 pairs"),
+        ({"test": TEST[1:]}, ValueError, "test is a mask of 599 rows for 600"),
+        ({"test": [600]}, ValueError, "test has the row 600"),
+        ({"test": [0.5]}, ValueError, "test has type float64"),
+        ({"test": [0, 1, 2]}, ValueError, "hold out whole groups"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_before_a_fit(options, error, message):
+    calls = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TopKSAE, "fit", lambda *args: calls.append(args))
+        with pytest.raises(error, match=message):
+            compare(
+                **{"estimators": {"a": TopKSAE(**OPTIONS)}, "X": X, "y": Y}
+                | {"groups": GROUPS}
+                | options
+            )
+    assert not calls
+
+
+def test_the_share_of_no_latents_is_not_known():
+    sae = PairedSAE(**OPTIONS).fit(X, Y)
+    sae.x_sae_.components_[:] = 0
+    assert np.isnan(_dead_share(sae, "x", np.zeros((3, 32))))
 
 
 def test_matches_that_were_made_without_a_null_have_no_share():
