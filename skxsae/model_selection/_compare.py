@@ -173,7 +173,7 @@ def compare(
     if not estimators:
         raise ValueError("estimators is empty: give at least one by name.")
     random_state = check_random_state(random_state)
-    train, (X_test, y_test, groups_test) = split_pairs(
+    (X_train, y_train, groups_train), (X_test, y_test, groups_test) = split_pairs(
         X, y, groups, test_size, random_state, test
     )
     items = items_of(X_test, y_test, groups_test)
@@ -186,8 +186,8 @@ def compare(
     seed = random_state.randint(2**31 - 1)
     tables = {}
     for name, estimator in estimators.items():
-        fitted = fit_pairs(estimator, *train)
-        above_noise = share_above_noise(fitted, *train, seed)
+        fitted = fit_pairs(estimator, X_train, y_train, groups_train)
+        above_noise = share_above_noise(fitted, X_train, y_train, groups_train, seed)
         measures = measure(
             fitted, X_test, y_test, items, k=k, tau=tau, above_noise=above_noise
         )
