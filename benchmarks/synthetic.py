@@ -18,11 +18,14 @@ from _common import (
     stopwatch,
     with_error,
 )
+from scipy import sparse
 
 from skxsae import CoactivationMatcher, PairedSAE, PostHocAlignedSAE, TopKSAE
 from skxsae.datasets import PAIRED_FEATURES_PRESETS, make_paired_features
 from skxsae.inspection import AlphaSweepDisplay, TradeoffDisplay
 from skxsae.metrics import (
+    bridge_matrix,
+    coactivation_matrix,
     feature_alignment_error,
     feature_collapse_rate,
     feature_recovery_error,
@@ -276,7 +279,33 @@ def evaluate(sae, data, n_train):
         "feature_recovery_k1": feature_recovery_error(phi, phi_top, psi, psi_top),
         "feature_collapse": feature_collapse_rate(*components, phi, psi),
         **alignment_errors(sae, data, n_train),
+        **(split_concepts(sae, data, n_train) if isinstance(sae, PairedSAE) else {}),
     }
+
+
+def split_concepts(sae, data, n_train):
+    """How often the strongest bridge of a latent leads to the other half of a concept.
+
+    Over the concepts that have a latent for each view, as those that are nearest to the
+    two true directions; bridges are of held-out pairs.
+    """
+    directions = sae.x_sae_.components_
+    truth = data.x_features[data.shared], data.y_features[data.shared]
+    x_latents, y_latents = (_nearest(directions, features) for features in truth)
+    split = x_latents != y_latents
+    if not split.any():
+        return {"bridged": np.nan}
+    weights = coactivation_matrix(*sae.transform(data.X[n_train:], data.y[n_train:]))
+    bridge = sparse.csr_array(bridge_matrix(weights, directions))
+    strongest = bridge[x_latents[split]].toarray().argmax(axis=1)
+    return {"bridged": float(np.mean(strongest == y_latents[split]))}
+
+
+def _nearest(directions, features):
+    """Latent whose direction has the largest cosine with each true one."""
+    lengths = np.linalg.norm(directions, axis=1, keepdims=True)
+    directions = directions / np.maximum(lengths, np.finfo(directions.dtype).tiny)
+    return np.argmax(features @ directions.T, axis=1)
 
 
 def alignment_errors(sae, data, n_train, order=lambda *codes: codes):

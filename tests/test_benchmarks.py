@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 from skxsae import PostHocAlignedSAE, TopKSAE
 
@@ -240,6 +241,49 @@ def test_synthetic_pursuit_is_another_encoder_of_the_same_dictionary(tiny_preset
     assert rows["omp"]["fvu"] == pytest.approx(unexplained, rel=1e-4)
     assert rows["omp"]["fvu"] < rows["mp"]["fvu"] < rows["post_hoc"]["fvu"]
     assert rows["omp"]["feature_collapse"] == rows["post_hoc"]["feature_collapse"]
+
+
+def test_synthetic_bridges_of_split_concepts_by_hand(tiny_preset):
+    key = {"preset": "small", "method": "shared", "multiplier": 1.0, "seed": 0}
+    data = tiny_preset.make_data("small", 0.5, 0)
+    row = tiny_preset.run(key, lambda: data)["rows"]["shared"]
+    sae = tiny_preset.make_estimator(key).fit(data.X[:300], data.y[:300])
+    D = sae.x_sae_.components_
+    weights, codes = (
+        cosine_similarities(D, D),
+        sae.transform(data.X[300:], data.y[300:]),
+    )
+    bridge = (codes[0].T @ codes[1]).toarray() * weights
+    found = []
+    for phi, psi in zip(data.x_features[:8], data.y_features[:8], strict=True):
+        near = [cosine_similarities(rows[None], D)[0] for rows in (phi, psi)]
+        of_x, of_y = (cosines.argmax() for cosines in near)
+        if of_x != of_y:
+            found.append(bridge[of_x].argmax() == of_y)
+    assert 0 < len(found)
+    assert row["bridged"] == pytest.approx(np.mean(found))
+
+    # two latents of one concept, which fire together
+    split, merged = np.eye(4)[:, :3], np.ones((4, 3))
+    pairs = SimpleNamespace(
+        X=split,
+        y=split,
+        x_features=np.eye(3)[:1],
+        y_features=np.eye(3)[1:2],
+        shared=[0],
+    )
+    codes = sparse.csr_array([[1.0, 0, 0]]), sparse.csr_array([[0, 1.0, 0]])
+    for directions, expected in (
+        (np.eye(3) + 0.1, 1.0),
+        (np.array([[1, 0, 0], [-1, 2.0, 0], [0, 0, 1]]), 0.0),  # at an obtuse angle
+        (merged[:3], np.nan),
+    ):
+        fake = SimpleNamespace(
+            x_sae_=SimpleNamespace(components_=directions),
+            transform=lambda *_, codes=codes: codes,
+        )
+        found = tiny_preset.split_concepts(fake, pairs, 0)["bridged"]
+        np.testing.assert_equal(found, expected)
 
 
 def test_synthetic_separate_is_the_same_fit_in_its_own_order(tiny_preset):
