@@ -260,7 +260,7 @@ def test_synthetic_bridges_of_split_concepts_by_hand(tiny_preset):
         of_x, of_y = (cosines.argmax() for cosines in near)
         if of_x != of_y:
             found.append(bridge[of_x].argmax() == of_y)
-    assert 0 < len(found)
+    assert len(found) > 0
     assert row["bridged"] == pytest.approx(np.mean(found))
 
     # two latents of one concept, which fire together
