@@ -9,8 +9,8 @@ from scipy import sparse
 from sklearn.utils import check_array, check_consistent_length, gen_batches
 from sklearn.utils._param_validation import Interval, validate_params
 
-from skxsae.metrics._codes import check_codes, row_of_entries
-from skxsae.metrics._dictionary import check_dictionary, check_width
+from skxsae.metrics._codes import check_codes, check_width, row_of_entries
+from skxsae.metrics._dictionary import check_dictionary
 from skxsae.metrics._reconstruction import check_mean, column_means
 
 # numbers of float64 in a block of samples and features

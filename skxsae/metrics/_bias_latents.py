@@ -8,7 +8,7 @@ import pandas as pd
 from scipy import sparse
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
-from skxsae.metrics._codes import check_codes, unit_rows
+from skxsae.metrics._codes import SAME_LATENTS, check_codes, check_width, unit_rows
 from skxsae.metrics._dictionary import check_dictionary
 from skxsae.metrics._modality import (
     KINDS,
@@ -16,7 +16,7 @@ from skxsae.metrics._modality import (
     latent_kinds,
     modality_scores_of,
 )
-from skxsae.metrics._support import check_same_latents, count_fires
+from skxsae.metrics._support import count_fires
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -190,7 +190,7 @@ def bias_latents(
     0          8.0         0.25          0.8                0
     """
     X, y = check_codes(X, "X"), check_codes(y, "y")
-    check_same_latents(X, y)
+    check_width(X, y, "X", "y", SAME_LATENTS)
     components = check_dictionary(components, "components")
     n_latents = X.shape[1]
     if len(components) != n_latents:

@@ -9,6 +9,13 @@ from sklearn.utils._param_validation import Interval, validate_params
 
 FLOATS = [np.float64, np.float32]
 
+# what two arrays with the same columns must be
+ONE_SPACE = "rows of one space"
+SAME_LATENTS = "codes over the same latents"
+ALIGNED_LATENTS = (
+    f"{SAME_LATENTS}. Align them first, with PostHocAlignedSAE or CoactivationMatcher"
+)
+
 
 def check_codes(codes, name):
     """Finite 2-D codes of floats, as a csr_array or an ndarray."""
@@ -32,18 +39,28 @@ def check_codes(codes, name):
     return codes
 
 
-def check_paired_codes(X, y):
-    """Codes of two views with one row per pair and one column per aligned latent."""
-    X, y = check_codes(X, "X"), check_codes(y, "y")
-    check_consistent_length(X, y)
-    if X.shape[1] != y.shape[1]:
+def check_width(first, second, name, other, both=ONE_SPACE):
+    """Two arrays have equally many columns."""
+    if first.shape[1] != second.shape[1]:
         raise ValueError(
-            f"X has {X.shape[1]} columns and y has {y.shape[1]}: both must be codes "
-            "over the same latents. Align them first, with PostHocAlignedSAE or "
-            "CoactivationMatcher."
+            f"{name} has {first.shape[1]} columns and {other} has {second.shape[1]}: "
+            f"both must be {both}."
         )
+
+
+def check_views(X, y, both=ONE_SPACE):
+    """Rows of two views over the same columns, both sparse or both dense."""
+    X, y = check_codes(X, "X"), check_codes(y, "y")
+    check_width(X, y, "X", "y", both)
     if sparse.issparse(X) != sparse.issparse(y):
         X, y = sparse.csr_array(X), sparse.csr_array(y)
+    return X, y
+
+
+def check_paired_codes(X, y, both=ALIGNED_LATENTS):
+    """Codes of two views with one row per pair and one column per aligned latent."""
+    X, y = check_views(X, y, both)
+    check_consistent_length(X, y)
     return X, y
 
 

@@ -7,7 +7,7 @@ from scipy.optimize import linear_sum_assignment
 from sklearn.utils import check_array, check_consistent_length, gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
-from skxsae.metrics._codes import unit_rows
+from skxsae.metrics._codes import check_width, unit_rows
 
 _ROWS_PER_BATCH = 256
 
@@ -278,15 +278,6 @@ def check_pair(components, features):
             f"features has no direction: all {len(features)} rows are zero."
         )
     return tuple(unit_rows(d[is_present(d)]) for d in (components, features))
-
-
-def check_width(components, features, name, features_name):
-    """A dictionary and the truth of one view live in one space."""
-    if components.shape[1] != features.shape[1]:
-        raise ValueError(
-            f"{name} has {components.shape[1]} columns and {features_name} has "
-            f"{features.shape[1]}: both are directions in the space of one view."
-        )
 
 
 def _largest_cosines(components, features):

@@ -1,5 +1,6 @@
 """How far apart the embeddings of two views lie in one space: the modality gap."""
 
+from importlib.util import find_spec
 from numbers import Integral, Real
 
 import numpy as np
@@ -15,15 +16,23 @@ from sklearn.utils._param_validation import Interval, validate_params
 
 from skxsae._validation import check_groups
 from skxsae.metrics._codes import (
-    check_codes,
+    ONE_SPACE,
     check_paired_codes,
+    check_views,
     paired_cosines,
     row_norms,
     unit_rows,
 )
+from skxsae.metrics._repeats import first_equal_rows, warn_of_repeats
+from skxsae.metrics._transport import exact_plan
 
 _VIEWS = {"X": ["array-like", "sparse matrix"], "y": ["array-like", "sparse matrix"]}
 _SIMPLEX_ITERATIONS = 10**8
+_IN_TWO_FOLDS = (
+    "a classifier is tested on rows that it was trained on. Pass groups, the item of "
+    "each pair."
+)
+_NO_DISTANCE = "a row has no distance to itself. Pass groups, the item of each pair."
 
 
 @validate_params(_VIEWS, prefer_skip_nested_validation=True)
@@ -117,8 +126,10 @@ def wasserstein_gap(X, y, *, n_samples=10_000, random_state=0):
     Notes
     -----
     Equally many rows of equal weight have an optimal transport that is a one-to-one
-    assignment, which SciPy finds. Otherwise the linear programme is solved by POT. The
-    costs of 10,000 rows take 763 MiB, and those of POT's plan as much again.
+    assignment, which SciPy finds. Otherwise the linear programme is solved by POT, with
+    rows that are repeated taken once and weighted; without POT, repeated rows are
+    assigned one by one, which is slow. The costs of 10,000 rows take 763 MiB, and those
+    of POT's plan as much again.
 
     References
     ----------
@@ -134,11 +145,16 @@ def wasserstein_gap(X, y, *, n_samples=10_000, random_state=0):
     X, y = check_views(X, y)
     rng = check_random_state(random_state)
     X, y = _drawn(X, n_samples, rng), _drawn(y, n_samples, rng)
+    weights = [np.ones(rows.shape[0]) for rows in (X, y)]
+    if _has_pot():  # then equal rows share a place in the plan
+        (X, weights[0]), (y, weights[1]) = _distinct(X), _distinct(y)
     cost = _cosine_costs(X, y)
-    if X.shape[0] == y.shape[0]:
+    if all((w == 1).all() for w in weights) and X.shape[0] == y.shape[0]:
         return float(cost[linear_sum_assignment(cost)].mean())
-    ot = _pot("wasserstein_gap on views with different numbers of rows")
-    return float(ot.emd2([], [], cost, numItermax=_SIMPLEX_ITERATIONS))
+    a, b = (w / w.sum() for w in weights)
+    caller = "wasserstein_gap on views with different numbers of rows"
+    plan = exact_plan(a, b, cost, caller, _SIMPLEX_ITERATIONS)
+    return float(np.einsum("ij,ij->", plan, cost))
 
 
 @validate_params(
@@ -198,6 +214,11 @@ def linear_separability(
     ValueError
         If the views differ in width, or there are fewer pairs or groups than folds.
 
+    Warns
+    -----
+    UserWarning
+        If a tenth of the rows of a view or more are repeats and `groups` is None.
+
     See Also
     --------
     modality_gap_report : All measures of the gap at once.
@@ -216,6 +237,8 @@ def linear_separability(
     1.0
     """
     X, y = check_views(X, y)
+    if groups is None and cv is not None:
+        warn_of_repeats({"X": X, "y": y}, _IN_TWO_FOLDS)
     folds = _fold_groups(X.shape[0], y.shape[0], groups)
     rows = sparse.vstack([X, y], "csr") if sparse.issparse(X) else np.vstack([X, y])
     is_y = np.repeat([0, 1], [X.shape[0], y.shape[0]])
@@ -267,6 +290,11 @@ def relative_modality_gap(X, y, *, groups=None):
     ValueError
         If the views differ in shape, or there are fewer than two items.
 
+    Warns
+    -----
+    UserWarning
+        If a tenth of the rows of a view or more are repeats and `groups` is None.
+
     See Also
     --------
     modality_gap_report : All measures of the gap at once.
@@ -288,8 +316,10 @@ def relative_modality_gap(X, y, *, groups=None):
     >>> relative_modality_gap([[1.0, 0.0], [0.0, 1.0]], [[0.0, 1.0], [1.0, 0.0]])
     0.5
     """
-    X, y = check_paired_codes(X, y)
+    X, y = check_paired_codes(X, y, ONE_SPACE)
     n_samples = X.shape[0]
+    if groups is None:
+        warn_of_repeats({"X": X, "y": y}, _NO_DISTANCE)
     items = np.arange(n_samples) if groups is None else check_groups(groups, n_samples)
     if n_samples == 0 or (items == items[0]).all():
         raise ValueError(
@@ -303,17 +333,15 @@ def relative_modality_gap(X, y, *, groups=None):
     return apart / (apart + inside) if apart + inside > 0 else np.nan
 
 
-def check_views(X, y):
-    """Rows of two views in one space, both sparse or both dense."""
-    X, y = check_codes(X, "X"), check_codes(y, "y")
-    if X.shape[1] != y.shape[1]:
-        raise ValueError(
-            f"X has {X.shape[1]} columns and y has {y.shape[1]}: a gap is measured "
-            "between rows of one space."
-        )
-    if sparse.issparse(X) != sparse.issparse(y):
-        X, y = sparse.csr_array(X), sparse.csr_array(y)
-    return X, y
+def _has_pot():
+    """Whether POT can be imported."""
+    return find_spec("ot") is not None
+
+
+def _distinct(X):
+    """Rows that differ, and how often each is there."""
+    first, counts = np.unique(first_equal_rows(X), return_counts=True)
+    return X[first], counts.astype(np.float64)
 
 
 def _mean(X):
@@ -334,15 +362,6 @@ def _cosine_costs(X, y):
     cost = cost.toarray() if sparse.issparse(cost) else cost
     np.subtract(1.0, cost, out=cost)
     return np.clip(cost, 0.0, 2.0, out=cost)
-
-
-def _pot(what):
-    """POT, or an error that names the extra to install."""
-    try:
-        import ot
-    except ImportError as error:
-        raise ImportError(f"{what} requires POT: pip install 'skxsae[ot]'.") from error
-    return ot
 
 
 def _fold_groups(n_x, n_y, groups):

@@ -3,17 +3,24 @@
 from dataclasses import asdict, dataclass
 from numbers import Integral
 
+import numpy as np
 import pandas as pd
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
-from skxsae.metrics._codes import check_paired_codes
+from skxsae._validation import check_groups
+from skxsae.metrics._codes import ONE_SPACE, check_paired_codes
 from skxsae.metrics._gap import (
     linear_separability,
     mean_difference_gap,
     relative_modality_gap,
     wasserstein_gap,
 )
-from skxsae.metrics._neighbors import ood_score
+from skxsae.metrics._neighbors import checked_ood_score
+from skxsae.metrics._repeats import warn_of_repeats
+
+_REPEATED = (
+    "a repeated row is its own nearest neighbour. Pass groups, the item of each pair."
+)
 
 
 @dataclass(frozen=True)
@@ -98,8 +105,10 @@ def modality_gap_report(
         Second view, row i paired with row i of `X`.
 
     groups : array-like of shape (n_samples,), default=None
-        Item that each pair belongs to. Pass one row of each item where you can: a row
-        that is repeated is its own nearest neighbour.
+        Item that each pair belongs to, such as the image of a caption. Transport and
+        neighbours are of the first pair of each item, as a row that is repeated is its
+        own nearest neighbour; no fold splits an item, and no distance inside a view is
+        of one item. If None, every pair is an item of its own.
 
     native : {"x", "y", "mean"}, default="x"
         View whose neighbours are searched by `ood_score`; "mean" averages the scores
@@ -127,6 +136,11 @@ def modality_gap_report(
     ValueError
         If the views differ in shape, or there are too few pairs.
 
+    Warns
+    -----
+    UserWarning
+        If a tenth of the rows of a view or more are repeats and `groups` is None.
+
     References
     ----------
     .. [1] G. Dhimoïla, T. Fel, V. Boutin and A. Picard, "Cross-modal redundancy and the
@@ -143,14 +157,20 @@ def modality_gap_report(
        mean_difference  wasserstein  separability  relative_gap   ood
     0              3.0         0.54          0.94          0.46  0.65
     """
-    X, y = check_paired_codes(X, y)
-    scores = {"x": (y, X), "y": (X, y)}
+    X, y = check_paired_codes(X, y, ONE_SPACE)
+    if groups is None:
+        warn_of_repeats({"X": X, "y": y}, _REPEATED)
+        groups = np.arange(X.shape[0])
+    groups = check_groups(groups, X.shape[0])
+    first = np.sort(np.unique(groups, return_index=True)[1])
+    x_items, y_items = X[first], y[first]
+    scores = {"x": (y_items, x_items), "y": (x_items, y_items)}
     sides = ("x", "y") if native == "mean" else (native,)
     seed = random_state
     return ModalityGapReport(
         mean_difference_gap(X, y),
-        wasserstein_gap(X, y, n_samples=n_samples, random_state=seed),
+        wasserstein_gap(x_items, y_items, n_samples=n_samples, random_state=seed),
         linear_separability(X, y, groups=groups, cv=cv, random_state=seed),
         relative_modality_gap(X, y, groups=groups),
-        sum(ood_score(*scores[side], k=k) for side in sides) / len(sides),
+        sum(checked_ood_score(*scores[side], k) for side in sides) / len(sides),
     )

@@ -4,12 +4,16 @@ import numpy as np
 from sklearn.utils import check_consistent_length, gen_batches
 from sklearn.utils._param_validation import validate_params
 
-from skxsae.metrics._codes import check_paired_codes, paired_cosines, unit_rows
+from skxsae.metrics._codes import (
+    check_paired_codes,
+    check_width,
+    paired_cosines,
+    unit_rows,
+)
 from skxsae.metrics._dictionary import (
     check_dictionary,
     check_directions,
     check_shared_concepts,
-    check_width,
     is_present,
 )
 from skxsae.metrics._reconstruction import mean_squared_reconstruction_error

@@ -5,12 +5,15 @@ from numbers import Real
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
 from sklearn.utils import check_array
 from sklearn.utils._param_validation import Interval, validate_params
 
-from skxsae.metrics._codes import check_codes
+from skxsae.metrics._codes import SAME_LATENTS, check_codes, check_width, row_batches
 
 KINDS = ("bimodal", "x_only", "y_only")
+
+_ROWS_PER_BATCH = 4096
 
 
 @validate_params(
@@ -47,8 +50,7 @@ def energy(codes, *, p=2):
     >>> energy([[1.0, 0.0], [3.0, 0.0]])
     array([5., 0.])
     """
-    codes = abs(check_codes(codes, "codes")).astype(np.float64)
-    return np.asarray((codes**p).mean(axis=0)).ravel()
+    return _energy(check_codes(codes, "codes"), p)
 
 
 @validate_params(
@@ -86,13 +88,12 @@ def modality_score(X, y, *, p=2):
     >>> modality_score([[1.0, 0.0, 2.0, 0.0]], [[0.0, 1.0, 2.0, 0.0]])
     array([1. , 0. , 0.5, nan])
     """
-    of_x, of_y = energy(X, p=p), energy(y, p=p)
-    if of_x.shape != of_y.shape:
-        raise ValueError(
-            f"X has {len(of_x)} columns and y has {len(of_y)}: both must be codes over "
-            "the same latents."
-        )
-    return modality_scores_of(of_x, of_y)
+    X, y = check_codes(X, "X"), check_codes(y, "y")
+    check_width(X, y, "X", "y", SAME_LATENTS)
+    # relative to the largest, whose power neither overflows nor underflows
+    unit = np.maximum(_largest(X), _largest(y))
+    unit[unit == 0] = 1.0
+    return modality_scores_of(_energy(X, p, unit), _energy(y, p, unit))
 
 
 @validate_params(
@@ -258,6 +259,31 @@ def energy_shares(x_energy, y_energy, *, tau=0.05, always_on=None):
         if total > 0:
             shares[kind] = float((of_x[mask].sum() + of_y[mask].sum()) / total)
     return EnergyShares(**shares, n_latents=counts)
+
+
+def _energy(codes, p, unit=1.0):
+    """`energy` of checked codes, in units of each latent."""
+    sums = np.zeros(codes.shape[1])
+    unit = np.broadcast_to(unit, sums.shape)
+    for latents, values in _active_blocks(codes):
+        powers = (values / unit[latents]) ** p
+        sums += np.bincount(latents, powers, minlength=len(sums))
+    return sums / codes.shape[0]
+
+
+def _largest(codes):
+    """Largest absolute activation of each latent."""
+    largest = np.zeros(codes.shape[1])
+    for latents, values in _active_blocks(codes):
+        np.maximum.at(largest, latents, values)
+    return largest
+
+
+def _active_blocks(codes):
+    """Yield latents and absolute activations, of the same rows whatever the format."""
+    for rows in row_batches(codes.shape[0], _ROWS_PER_BATCH):
+        block = sparse.csr_array(codes[rows])
+        yield block.indices, np.abs(block.data.astype(np.float64))
 
 
 def latent_kinds(scores, tau):

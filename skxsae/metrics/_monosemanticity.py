@@ -8,9 +8,15 @@ from scipy import sparse
 from sklearn.utils import check_consistent_length
 from sklearn.utils._param_validation import Interval, validate_params
 
-from skxsae.metrics._codes import check_codes, row_batches, row_norms
+from skxsae.metrics._codes import (
+    SAME_LATENTS,
+    check_codes,
+    check_width,
+    row_batches,
+    row_norms,
+)
 from skxsae.metrics._probing import check_embeddings
-from skxsae.metrics._support import check_same_latents, count_fires
+from skxsae.metrics._support import count_fires
 
 _ROWS_PER_BATCH = 4096
 _OPTIONS = {
@@ -160,14 +166,10 @@ def multimodal_monosemanticity_score(
     array([1. , 0.5])
     """
     X, y = check_codes(X, "X"), check_codes(y, "y")
-    check_same_latents(X, y)
+    check_width(X, y, "X", "y", SAME_LATENTS)
     of_x = _activation_sums(X, x_embeddings, "x_embeddings")
     of_y = _activation_sums(y, y_embeddings, "y_embeddings")
-    if of_x.embedding.shape != of_y.embedding.shape:
-        raise ValueError(
-            f"x_embeddings has {of_x.embedding.shape[1]} columns and y_embeddings has "
-            f"{of_y.embedding.shape[1]}: both must be of one space."
-        )
+    check_width(of_x.embedding, of_y.embedding, "x_embeddings", "y_embeddings")
     pairs = of_x.total * of_y.total
     likeness = np.einsum("ij,ij->i", of_x.embedding, of_y.embedding)
     fires = np.minimum(of_x.fires, of_y.fires)

@@ -6,7 +6,8 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
-from skxsae.metrics._codes import check_codes, row_batches, unit_rows
+from skxsae.metrics._codes import check_codes, check_width, row_batches, unit_rows
+from skxsae.metrics._repeats import warn_of_repeats
 
 # 16 MiB, so that a block and its partition stay near the cache
 _DISTANCES_PER_BLOCK = 2**21
@@ -60,6 +61,11 @@ def nearest_neighbor_distances(queries, targets=None, *, k=10, block_size=None):
     ValueError
         If there are fewer targets than `k`, or the widths differ.
 
+    Warns
+    -----
+    UserWarning
+        If `targets` is None and a tenth of the queries or more are repeats.
+
     See Also
     --------
     ood_score : How well these distances tell moved rows from native ones.
@@ -80,10 +86,11 @@ def nearest_neighbor_distances(queries, targets=None, *, k=10, block_size=None):
     """
     queries = check_codes(queries, "queries")
     if targets is None:
+        _warn_of_own_neighbors(queries, "queries")
         unit = unit_rows(queries)
         return _kth_distances(unit, unit, k, block_size, exclude_self=True)
     targets = check_codes(targets, "targets")
-    _check_same_width(queries, targets, "queries", "targets")
+    check_width(queries, targets, "queries", "targets")
     return _kth_distances(unit_rows(queries), unit_rows(targets), k, block_size)
 
 
@@ -133,6 +140,11 @@ def ood_score(rows, native, *, k=10, side="farther", block_size=None):
     ValueError
         If there are no more than `k` native rows, or the widths differ.
 
+    Warns
+    -----
+    UserWarning
+        If a tenth of the native rows or more are repeats.
+
     See Also
     --------
     nearest_neighbor_distances : The distances.
@@ -157,7 +169,13 @@ def ood_score(rows, native, *, k=10, side="farther", block_size=None):
     1.0
     """
     rows, native = check_codes(rows, "rows"), check_codes(native, "native")
-    _check_same_width(rows, native, "rows", "native")
+    check_width(rows, native, "rows", "native")
+    _warn_of_own_neighbors(native, "native")
+    return checked_ood_score(rows, native, k, side, block_size)
+
+
+def checked_ood_score(rows, native, k, side="farther", block_size=None):
+    """`ood_score` of checked rows."""
     unit = unit_rows(native)
     inside = _kth_distances(unit, unit, k, block_size, exclude_self=True)
     outside = _kth_distances(unit_rows(rows), unit, k, block_size)
@@ -167,13 +185,13 @@ def ood_score(rows, native, *, k=10, side="farther", block_size=None):
     return score
 
 
-def _check_same_width(first, second, name, other):
-    """Both sets of rows live in one space."""
-    if first.shape[1] != second.shape[1]:
-        raise ValueError(
-            f"{name} has {first.shape[1]} columns and {other} has {second.shape[1]}: "
-            "both must be rows of one space."
-        )
+def _warn_of_own_neighbors(rows, name):
+    """Warn of rows that are their own neighbours, as they are there twice."""
+    consequence = (
+        "a repeated row is its own nearest neighbour. Pass each row once, such as the "
+        "first of each item."
+    )
+    warn_of_repeats({name: rows}, consequence, stacklevel=5)
 
 
 def _kth_distances(queries, targets, k, block_size, exclude_self=False):

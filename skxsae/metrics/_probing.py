@@ -8,7 +8,8 @@ import pandas as pd
 from sklearn.utils import check_array, check_random_state, gen_batches
 from sklearn.utils._param_validation import Interval, validate_params
 
-from skxsae.metrics._dictionary import check_dictionary, check_width, is_present
+from skxsae.metrics._codes import check_width
+from skxsae.metrics._dictionary import check_dictionary, is_present
 from skxsae.metrics._modality import KINDS, check_energies, check_scores, latent_kinds
 
 _ROWS_PER_BATCH = 1024

@@ -8,8 +8,8 @@ import pandas as pd
 from sklearn.utils import check_consistent_length
 from sklearn.utils._param_validation import Interval, validate_params
 
-from skxsae.metrics._codes import row_batches, unit_rows
-from skxsae.metrics._dictionary import check_directions, check_width
+from skxsae.metrics._codes import check_width, row_batches, unit_rows
+from skxsae.metrics._dictionary import check_directions
 
 _SCORES_PER_BLOCK = 2**20
 # of the largest score of a query: what differs by less is rounding

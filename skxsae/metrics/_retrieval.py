@@ -1,19 +1,18 @@
 """Recall at k of cross-view retrieval."""
 
-import warnings
 from numbers import Integral
 
 import numpy as np
-from scipy import sparse
 from sklearn.utils import gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
 from skxsae._validation import check_groups
-from skxsae.metrics._codes import check_paired_codes, is_zero_row
+from skxsae.metrics._codes import check_paired_codes
 from skxsae.metrics._ranking import count_ahead, distinct_items
 from skxsae.metrics._recall import DIRECTIONS, TIES, QueryRanks, RetrievalRanks
+from skxsae.metrics._repeats import warn_of_repeats
 
-_REPEATS_WORTH_A_WARNING = 0.1
+_PASS_GROUPS = "Pass groups, the item that each pair belongs to."
 
 _RANKS_CONSTRAINTS = {
     "X": ["array-like", "sparse matrix"],
@@ -231,39 +230,12 @@ def rank_pairs(X, y, groups, candidates=None, block_size=None):
     return RetrievalRanks(*(_join(side) for side in zip(*parts, strict=True)))
 
 
-def warn_if_repeated(X, y, stacklevel=4):
+def warn_if_repeated(X, y, stacklevel=4, advice=_PASS_GROUPS):
     """Warn that repeated rows need groups to be ranked as what they are."""
-    for name, view in (("X", X), ("y", y)):
-        n_rows, n_distinct = _n_distinct_rows(view)
-        if n_rows - n_distinct >= max(1, _REPEATS_WORTH_A_WARNING * n_rows):
-            warnings.warn(
-                f"Only {n_distinct} of the {n_rows} rows of {name} are distinct and no "
-                "groups were given: a repeated row counts as a wrong answer that ties "
-                "with the right one. Pass groups, the id of each row's item. For a "
-                "scorer: sklearn.set_config(enable_metadata_routing=True), "
-                "make_recall_scorer(...).set_score_request(groups=True), and "
-                "params={'groups': groups}.",
-                UserWarning,
-                stacklevel=stacklevel,
-            )
-            return
-
-
-def _n_distinct_rows(view):
-    """Number of rows with a non-zero entry, and of different ones among them."""
-    if sparse.issparse(view):
-        view = sparse.csr_array(view)
-        parts = [(view.indices[s], view.data[s]) for s in _row_slices(view)]
-        keys = [hash((i.tobytes(), d.tobytes())) for i, d in parts if d.any()]
-    else:
-        view = np.asarray(view)
-        keys = [hash(row.tobytes()) for row in view[~is_zero_row(view)]]
-    return len(keys), len(set(keys))
-
-
-def _row_slices(view):
-    """Slice of the stored entries of each row of a CSR array."""
-    return [slice(*ends) for ends in zip(view.indptr, view.indptr[1:], strict=False)]
+    consequence = (
+        "a repeated row counts as a wrong answer that ties with the right one. "
+    )
+    warn_of_repeats({"X": X, "y": y}, consequence + advice, stacklevel + 1)
 
 
 def _check_groups(groups, n_samples):

@@ -17,6 +17,13 @@ from skxsae.metrics._ground_truth import feature_recovery_score
 from skxsae.metrics._recall import DIRECTIONS, TIES
 from skxsae.metrics._retrieval import rank_pairs, warn_if_repeated
 
+_ROUTE_GROUPS = (
+    "Pass groups, the item that each pair belongs to: "
+    "sklearn.set_config(enable_metadata_routing=True), "
+    "make_recall_scorer(...).set_score_request(groups=True), and "
+    "params={'groups': groups}."
+)
+
 
 @validate_params(
     {
@@ -135,7 +142,7 @@ class _RecallScorer(_BaseScorer):
         estimator, front = _last_step(estimator)
         codes = _transform_pair(estimator, _forward(front, X), y)
         if groups is None:
-            warn_if_repeated(X, y)
+            warn_if_repeated(X, y, advice=_ROUTE_GROUPS)
         return self._score_func(*codes, groups=groups, **self._kwargs)
 
     def __repr__(self):

@@ -9,9 +9,9 @@ from sklearn.utils._param_validation import StrOptions, validate_params
 
 from skxsae._affinity import DirectionAffinity
 from skxsae._assignment import best_partners, hungarian
-from skxsae.metrics._codes import unit_rows
-from skxsae.metrics._dictionary import check_dictionary, check_width, is_present
-from skxsae.metrics._structure import check_energies
+from skxsae.metrics._codes import check_width, unit_rows
+from skxsae.metrics._dictionary import check_dictionary, is_present
+from skxsae.metrics._modality import check_energies
 
 _OPTIONS = {
     "components": ["array-like"],
@@ -238,9 +238,9 @@ def stability_curve(
     2          0             1     0.1     0.6   0.8
     """
     components, other = _check_two(components, other)
-    energies = check_energies(energies, len(components))
+    energies = check_energies(energies, "energies", len(components))
     if other_energies is not None:
-        other_energies = check_energies(other_energies, len(other), "other_energies")
+        other_energies = check_energies(other_energies, "other_energies", len(other))
     curve = _curve(components, other, energies, other_energies, form)
     if null is not None:
         drawn = _draw_like(other, null, random_state)

@@ -8,9 +8,9 @@ import pandas as pd
 from sklearn.utils import check_array, check_consistent_length
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
-from skxsae.metrics._codes import row_batches, unit_rows
+from skxsae.metrics._codes import check_width, row_batches, unit_rows
 from skxsae.metrics._concept_latents import as_indicator
-from skxsae.metrics._dictionary import check_directions, check_width
+from skxsae.metrics._dictionary import check_directions
 from skxsae.metrics._ranking import TIE_TOLERANCE
 
 STRENGTHS = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0)

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from scipy.linalg import svdvals
-from sklearn.utils import check_array, gen_batches
+from sklearn.utils import gen_batches
 from sklearn.utils._param_validation import validate_params
 
 from skxsae.metrics._codes import unit_rows
 from skxsae.metrics._dictionary import check_dictionary, is_present
+from skxsae.metrics._modality import check_energies
 
 _ROWS_PER_BATCH = 512
 
@@ -258,25 +259,11 @@ def _check_weighted(components, energies):
 
 def _weigh(components, energies):
     """Rows of a checked dictionary multiplied by their energies."""
-    weighted = components * check_energies(energies, len(components))[:, None]
+    energies = check_energies(energies, "energies", len(components))
+    weighted = components * energies[:, None]
     if not weighted.any():
         raise ValueError("energies are 0 for every latent of components: no rank.")
     return weighted
-
-
-def check_energies(energies, n_latents, name="energies"):
-    """One finite energy in float64 for each latent, none negative."""
-    energies = check_array(energies, dtype=np.float64, ensure_2d=False, input_name=name)
-    if energies.shape != (n_latents,):
-        raise ValueError(
-            f"{name} has shape {energies.shape} for {n_latents} latents: give an array "
-            f"of shape ({n_latents},), such as that of skxsae.metrics.energy."
-        )
-    if (energies < 0).any():
-        raise ValueError(
-            f"{name} has a smallest value of {energies.min()}: an energy is at least 0."
-        )
-    return energies
 
 
 def _singular_values(matrix):

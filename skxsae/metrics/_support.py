@@ -8,7 +8,7 @@ import pandas as pd
 from scipy import sparse
 from sklearn.utils._param_validation import Interval, validate_params
 
-from skxsae.metrics._codes import check_codes
+from skxsae.metrics._codes import SAME_LATENTS, check_codes, check_width
 
 _CODES = {"codes": ["array-like", "sparse matrix"]}
 _MIN_FIRES = {"min_fires": [Interval(Integral, 1, None, closed="left")]}
@@ -210,7 +210,7 @@ def support_split(X, y, *, min_fires=1):
     neither            1   0.25
     """
     X, y = check_codes(X, "X"), check_codes(y, "y")
-    check_same_latents(X, y)
+    check_width(X, y, "X", "y", SAME_LATENTS)
     in_x, in_y = (count_fires(codes) >= min_fires for codes in (X, y))
     return SupportSplit(in_x & ~in_y, in_y & ~in_x, in_x & in_y, ~(in_x | in_y))
 
@@ -223,12 +223,3 @@ def count_fires(codes):
     if not codes.data.all():
         latents = latents[codes.data != 0]
     return np.bincount(latents, minlength=codes.shape[1])
-
-
-def check_same_latents(X, y):
-    """Codes of two views over the same latents."""
-    if X.shape[1] != y.shape[1]:
-        raise ValueError(
-            f"X has {X.shape[1]} columns and y has {y.shape[1]}: both must be codes "
-            "over the same latents."
-        )

@@ -6,12 +6,13 @@ from numbers import Integral
 
 import numpy as np
 from scipy import sparse
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, validate_params
 
-from skxsae.metrics._codes import unit_rows
-from skxsae.metrics._dictionary import check_dictionary, check_width, is_present
+from skxsae.metrics._codes import check_width, unit_rows
+from skxsae.metrics._dictionary import check_dictionary, is_present
 from skxsae.metrics._modality import check_energies
+
+MAX_ITER = 10_000_000
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -59,7 +60,9 @@ class TransportPlan:
     @property
     def cost_bound(self):
         """Most that `cost` differs from that of all latents: 0 if none was left out."""
-        return 2.0 * (self.left_out_x + self.left_out_y)
+        bound = 2.0 * (self.left_out_x + self.left_out_y)
+        # no cost is outside of [0, 2]
+        return min(bound, max(self.cost, 2.0 - self.cost))
 
 
 @validate_params(
@@ -82,7 +85,7 @@ def transport_plan(
     *,
     n_strongest=None,
     max_latents=4096,
-    max_iter=10_000_000,
+    max_iter=MAX_ITER,
 ):
     """Find the cheapest way to move the energy of one view onto that of the other.
 
@@ -111,8 +114,8 @@ def transport_plan(
         If given, an approximation for large dictionaries: only this many latents of
         each view, those with the most energy, take part, and their plan is exact. If
         they leave out shares ``r_x`` and ``r_y`` of the energy, the cost differs from
-        that of all latents by at most ``2 * (r_x + r_y)``, the `cost_bound` of the
-        result.
+        that of all latents by at most ``2 * (r_x + r_y)``, and no more than costs
+        in ``[0, 2]`` can differ: the `cost_bound` of the result.
 
     max_latents : int, default=4096
         Largest number of latents of one view that may take part. Time grows faster than
@@ -135,10 +138,9 @@ def transport_plan(
     ImportError
         If POT is not installed.
 
-    Warns
-    -----
-    ConvergenceWarning
-        If `max_iter` was reached: the plan is not the cheapest one.
+    RuntimeError
+        If `max_iter` was reached: what the solver has by then is no plan, as it moves a
+        part of the energy only.
 
     See Also
     --------
@@ -183,7 +185,7 @@ def transport_plan(
     v, w = unit_rows(x_components[x_latents]), unit_rows(y_components[y_latents])
     cost = v @ w.T
     np.subtract(1.0, cost, out=cost)
-    plan = _exact_plan(a, b, cost, max_iter)
+    plan = exact_plan(a, b, cost, "transport_plan", max_iter)
     rows, columns = np.nonzero(plan)
     shares = plan[rows, columns]
     total = float(shares @ cost[rows, columns])
@@ -226,23 +228,21 @@ def _check_size(n_latents, view, max_latents):
         )
 
 
-def _exact_plan(a, b, cost, max_iter):
-    """Optimal plan by POT, as a dense array."""
+def exact_plan(a, b, cost, caller, max_iter=MAX_ITER):
+    """Cheapest plan between two weightings by POT, as a dense array."""
     try:
         import ot
     except ImportError as error:
         raise ImportError(
-            "transport_plan requires POT: pip install 'skxsae[ot]'."
+            f"{caller} requires POT: pip install 'skxsae[ot]'."
         ) from error
     with warnings.catch_warnings():
         # said below, in terms of the parameters
         warnings.simplefilter("ignore")
         plan, log = ot.emd(a, b, cost, numItermax=max_iter, log=True)
     if log["warning"] is not None:
-        warnings.warn(
-            f"The transport plan is not optimal after max_iter={max_iter} steps: "
-            "increase max_iter.",
-            ConvergenceWarning,
-            stacklevel=4,
+        raise RuntimeError(
+            f"There is no transport plan after max_iter={max_iter} steps: what the "
+            "solver has by then moves a part of the energy only. Increase max_iter."
         )
     return plan

@@ -8,8 +8,7 @@ from skxsae._coactivation import Coactivation, Marginals, Product, as_codes
 from skxsae.metrics._codes import check_codes
 from skxsae.metrics._dictionary import check_pair
 from skxsae.metrics._stability import best_matching, match_directions
-
-_MAX_ITERATIONS = 10_000_000
+from skxsae.metrics._transport import exact_plan
 
 
 @validate_params(
@@ -68,10 +67,10 @@ def dictionary_distance(components, features):
     components, features = check_pair(components, features)
     if len(components) == len(features):
         return float(1.0 - match_directions(components, features)[2].mean())
-    ot = _ot("dictionary_distance with unequal numbers of directions")
     cost = np.maximum(1.0 - components @ features.T, 0.0)
     masses = [np.full(n, 1.0 / n) for n in cost.shape]
-    return float(ot.emd2(*masses, cost, numItermax=_MAX_ITERATIONS))
+    caller = "dictionary_distance with unequal numbers of directions"
+    return float(np.sum(exact_plan(*masses, cost, caller) * cost))
 
 
 @validate_params(
@@ -134,14 +133,3 @@ def mean_matching_accuracy(codes, true_codes):
     marginals = Marginals.from_codes(codes), Marginals.from_codes(truth)
     cosines = affinity(Coactivation(*marginals, Product(codes, truth)), "cosine")
     return float(np.mean(best_matching(cosines)[2]))
-
-
-def _ot(caller):
-    """POT's module, or an error that names the extra to install."""
-    try:
-        import ot
-    except ImportError as error:
-        raise ImportError(
-            f"{caller} requires POT: pip install 'skxsae[ot]'."
-        ) from error
-    return ot

@@ -10,6 +10,7 @@ from numpy.testing import assert_allclose
 from scipy import sparse
 
 from skxsae.metrics import (
+    _gap,
     linear_separability,
     mean_difference_gap,
     relative_modality_gap,
@@ -162,7 +163,8 @@ def test_no_fold_splits_a_pair():
     X = np.repeat(X, 3, axis=0)
     signs = np.repeat(rng.choice([-1.0, 1.0], (40, 80)), 3, axis=0)
     groups = np.repeat(np.arange(40), 3)
-    split = linear_separability(X + 0.2 * signs, X - 0.2 * signs)
+    with pytest.warns(UserWarning, match="40 of the 120 rows of X.*Pass groups"):
+        split = linear_separability(X + 0.2 * signs, X - 0.2 * signs)
     whole = linear_separability(X + 0.2 * signs, X - 0.2 * signs, groups=groups)
     assert whole < split
 
@@ -177,6 +179,7 @@ def test_separability_of_sparse_codes():
     assert csr == pytest.approx(dense, abs=1e-12)
 
 
+@pytest.mark.filterwarnings("ignore:Only .* distinct:UserWarning")
 @settings(deadline=None)
 @given(X=views(6), y=views(6), groups=st.sampled_from([None, [0, 0, 1, 1, 1, 2]]))
 def test_relative_gap(X, y, groups):
@@ -193,8 +196,52 @@ def test_relative_gap_of_extremes():
     assert relative_modality_gap(X, 2 * X) == 0
     assert_allclose(relative_modality_gap(X, X[::-1]), 0.5, atol=0.01)
     ones = np.ones((3, 2))
-    assert relative_modality_gap(ones, -ones) == 1
-    assert np.isnan(relative_modality_gap(ones, ones))
+    assert relative_modality_gap(ones, -ones, groups=range(3)) == 1
+    assert np.isnan(relative_modality_gap(ones, ones, groups=range(3)))
+
+
+def test_repeated_rows_are_told_of():
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((2, 40, 3))
+    groups = np.repeat(np.arange(10), 4)
+    X = X[groups]
+    for gap in (relative_modality_gap, linear_separability):
+        with pytest.warns(UserWarning, match="Only 10 of the 40 rows of X"):
+            gap(X, y)
+        gap(X, y, groups=groups)
+    # one in twenty is no matter, and training rows are seen in any case
+    relative_modality_gap(np.vstack([y[:38], y[:2]]), y)
+    linear_separability(X, y, cv=None)
+
+
+@settings(deadline=None, max_examples=25)
+@given(X=views(3), y=views(4), seed=st.integers(0, 100))
+def test_rows_that_repeat_share_a_place_in_the_transport(X, y, seed):
+    pytest.importorskip("ot")
+    rng = np.random.default_rng(seed)
+    X, y = X[rng.integers(0, 3, 6)], y[rng.integers(0, 4, 6)]
+    cost = np.array([[cosine_distance(a, b) for b in y] for a in X])
+    expected = min(
+        np.mean(cost[np.arange(6), list(p)]) for p in itertools.permutations(range(6))
+    )
+    assert_allclose(wasserstein_gap(X, y), expected, atol=1e-9)
+    assert_allclose(wasserstein_gap(sparse.csr_array(X), y), expected, atol=1e-9)
+
+
+def test_transport_of_repeated_rows_is_that_of_few(monkeypatch):
+    pytest.importorskip("ot")
+    rng = np.random.default_rng(0)
+    rows = rng.standard_normal((2, 40, 8))
+    sizes, costs_of = [], _gap._cosine_costs
+
+    def costs(X, y):
+        sizes.append((len(X), len(y)))
+        return costs_of(X, y)
+
+    monkeypatch.setattr(_gap, "_cosine_costs", costs)
+    repeated = wasserstein_gap(*(np.repeat(view, 5, axis=0) for view in rows))
+    assert sizes == [(40, 40)]
+    assert_allclose(repeated, wasserstein_gap(*rows), atol=1e-9)
 
 
 def test_bad_input():

@@ -34,6 +34,29 @@ def test_modality_score_is_the_share_of_x(X, y, p):
     assert_allclose(modality_score(y, X, p=p), 1 - scores, rtol=1e-12)
 
 
+@pytest.mark.parametrize("n_latents", [1, 7])
+@pytest.mark.parametrize("p", [0.5, 1, 2])
+def test_sparse_and_dense_codes_have_equal_energies(p, n_latents):
+    rng = np.random.default_rng(0)
+    codes = rng.exponential(size=(10_007, n_latents))
+    codes *= rng.random(codes.shape) < 0.3
+    of_sparse = energy(sparse.csr_array(codes), p=p)
+    for dense in (codes, np.asfortranarray(codes)):
+        assert energy(dense, p=p).tolist() == of_sparse.tolist()
+        # equal views are balanced without an error of the last digit
+        scores = modality_score(dense, sparse.csr_array(codes), p=p)
+        assert scores.tolist() == [0.5] * n_latents
+        assert bimodal_latents(scores, tau=0.5).all()
+
+
+@pytest.mark.parametrize("size", [1e-200, 1e-30, 1e30, 1e200])
+def test_scores_of_activations_of_any_size(size):
+    X, y = np.array([[3.0, 0.0], [1.0, 2.0]]), np.array([[1.0, 0.0], [2.0, 0.0]])
+    scores = modality_score(size * X, sparse.csr_array(size * y))
+    assert_allclose(scores, [2 / 3, 1.0])
+    assert_allclose(modality_score(size * X, y), [float(size > 1), 1.0], atol=1e-20)
+
+
 def test_float32_codes_are_summed_in_float64():
     codes = sparse.csr_array(np.full((3, 1), 1e25, dtype=np.float32))
     assert np.isfinite(energy(codes)).all()

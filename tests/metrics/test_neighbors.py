@@ -42,6 +42,7 @@ def reference_score(rows, native, k, side="farther"):
     return best
 
 
+@pytest.mark.filterwarnings("ignore:Only .* distinct:UserWarning")
 @settings(deadline=None)
 @given(queries=ROWS, targets=ROWS, k=st.integers(1, 3))
 def test_distances_are_those_of_all_pairs(queries, targets, k):
@@ -76,6 +77,7 @@ def test_lengths_do_not_matter():
     assert single.dtype == np.float64
 
 
+@pytest.mark.filterwarnings("ignore:Only .* distinct:UserWarning")
 @settings(deadline=None)
 @given(rows=ROWS, native=ROWS, k=st.integers(1, 3))
 def test_score_is_the_best_accuracy(rows, native, k):
@@ -112,6 +114,32 @@ def test_rows_that_crowd_are_recognised_by_a_smaller_distance():
     either = ood_score(crowd, native, k=5, side="either")
     assert either >= farther
     assert either > 0.5
+
+
+def test_repeated_rows_are_told_of():
+    rng = np.random.default_rng(0)
+    rows = rng.standard_normal((10, 3))
+    repeated = np.repeat(rows, 2, axis=0)
+    with pytest.warns(UserWarning, match="Only 10 of the 20 rows of native .* once"):
+        ood_score(rows, repeated, k=2)
+    with pytest.warns(UserWarning, match="Only 10 of the 20 rows of queries"):
+        nearest_neighbor_distances(repeated, k=2)
+    # queries of other targets may repeat
+    ood_score(repeated, rows, k=2)
+    nearest_neighbor_distances(repeated, repeated, k=2)
+
+
+def test_distances_that_differ_by_rounding_tie():
+    # with cosines that are equal but for the last digit nothing can be told
+    rng = np.random.default_rng(0)
+    rotation = np.linalg.qr(rng.standard_normal((8, 8)))[0]
+    native = np.eye(8)[:6] @ rotation
+    moved = np.eye(8)[6:] @ rotation
+    distances = nearest_neighbor_distances(native, k=2)
+    outside = nearest_neighbor_distances(moved, native, k=2)
+    assert len(set(distances) | set(outside)) > 1
+    assert_allclose(np.append(distances, outside), 1.0, rtol=1e-14)
+    assert ood_score(moved, native, k=2, side="either") == 0.5
 
 
 def test_bad_input():

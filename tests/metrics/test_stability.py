@@ -141,8 +141,11 @@ def test_curve_matches_everything_first(form, filler):
         ({"other": np.eye(4)}, "components has 3 columns and other has 4"),
         ({"components": np.zeros((2, 3))}, "components has no latent"),
         ({"other": np.full((2, 3), np.nan)}, "other has no latent"),
-        ({"energies": [1.0]}, r"energies has shape \(1,\) for 3 latents"),
-        ({"other_energies": -np.ones(3)}, "other_energies has a smallest value"),
+        ({"energies": [1.0]}, "energies has 1 entries, but there are 3 latents"),
+        (
+            {"other_energies": -np.ones(3)},
+            "other_energies must be >= 0, got -1.0",
+        ),
         ({"form": "sine"}, "'form' parameter"),
     ],
 )

@@ -110,8 +110,8 @@ def test_float32_is_computed_in_float64():
 @pytest.mark.parametrize(
     ("energies", "message"),
     [
-        ([1.0, 2.0, 3.0], r"energies has shape \(3,\) for 2 latents"),
-        ([1.0, -2.0], "energies has a smallest value of -2.0"),
+        ([1.0, 2.0, 3.0], "energies has 3 entries, but there are 2 latents"),
+        ([1.0, -2.0], "energies must be >= 0, got -2.0 for latent 1"),
         ([1.0, np.nan], "energies contains NaN"),
         ([0.0, 0.0], "energies are 0 for every latent"),
     ],

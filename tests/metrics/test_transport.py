@@ -6,7 +6,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from scipy.optimize import linprog
-from sklearn.exceptions import ConvergenceWarning
 
 from skxsae.metrics import bridge_matrix, transport_plan
 
@@ -74,12 +73,22 @@ def test_the_strongest_latents_bound_the_cost(seed, n_strongest):
     ]
     assert_allclose(found.left_out_x, left_out[0], atol=1e-12)
     assert_allclose(found.left_out_y, left_out[1], atol=1e-12)
-    assert_allclose(found.cost_bound, 2 * sum(left_out), atol=1e-12)
+    bound = min(2 * sum(left_out), max(found.cost, 2 - found.cost))
+    assert_allclose(found.cost_bound, bound, atol=1e-12)
     few = [part[c] for part, c in zip((D_x, D_y, of_x, of_y), chosen * 2, strict=True)]
     assert_allclose(found.cost, plain_cost(*few), rtol=1e-6, atol=1e-9)
     of_all = plain_cost(D_x, D_y, of_x, of_y)
     assert abs(found.cost - of_all) <= found.cost_bound + 1e-9
     assert found.plan.shape == (6, 5)
+
+
+def test_no_bound_is_more_than_costs_can_differ():
+    D, energies = np.eye(10), np.ones(10)
+    found = transport_plan(D, None, energies, energies, n_strongest=1)
+    assert 2 * (found.left_out_x + found.left_out_y) > 3
+    assert (found.cost, found.cost_bound) == (0.0, 2.0)
+    opposite = transport_plan(D, -D, energies, energies, n_strongest=1)
+    assert (opposite.cost, opposite.cost_bound) == (2.0, 2.0)
 
 
 def test_too_many_latents_are_told_of_the_way_out():
@@ -96,7 +105,7 @@ def test_too_many_latents_are_told_of_the_way_out():
 
 def test_a_plan_that_is_not_finished_is_told_of():
     D_x, D_y, of_x, of_y = make_dictionaries(0, 30, 30, dead=False)
-    with pytest.warns(ConvergenceWarning, match="after max_iter=1 steps"):
+    with pytest.raises(RuntimeError, match="no transport plan after max_iter=1 steps"):
         transport_plan(D_x, D_y, of_x, of_y, max_iter=1)
 
 
