@@ -305,6 +305,12 @@ class SparseBaseline(TopKSAE):
     def _sizes(self, X):
         """Numbers of latents and of active latents."""
         n_latents, k = resolve_n_latents(self.n_latents, self.k, [X])
+        if self.method == "kmeans" and n_latents > len(X):
+            raise ValueError(
+                f"n_latents={n_latents} must be <= n_samples={len(X)} with "
+                "method='kmeans': a cluster has a sample at least. Use 'auto', or more "
+                "samples."
+            )
         most = 2 * min(X.shape)
         if self.method not in _WITH_SIGN or n_latents <= most:
             return n_latents, k

@@ -2,8 +2,11 @@
 
 from unittest import SkipTest
 
+import hypothesis.extra.numpy as hnp
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.cluster import MiniBatchKMeans
@@ -174,6 +177,8 @@ def test_sizes_by_themselves(method):
 def test_too_many_latents_and_too_few():
     with pytest.raises(ValueError, match=r"n_latents=25 must be <= 24 with.*'pca'"):
         SparseBaseline("pca", n_latents=25, k=2).fit(X)
+    with pytest.raises(ValueError, match="n_latents=11 must be <= n_samples=10"):
+        SparseBaseline("kmeans", n_latents=11, k=2).fit(X[:10])
     with pytest.raises(ValueError, match="k=9 must be <= n_latents=8"):
         SparseBaseline("kmeans", n_latents=8, k=9).fit(X)
 
@@ -190,6 +195,30 @@ def test_two_views_are_aligned_like_those_of_autoencoders():
     assert codes_x.shape == codes_y.shape == (600, sae.n_aligned_)
     assert isinstance(sae.x_sae_, SparseBaseline)
     assert sae.score(DATA.X, DATA.y) > 0.5
+
+
+@given(
+    method=st.sampled_from(["pca", "kmeans", "nmf"]),
+    rows=hnp.arrays(
+        np.float64,
+        st.tuples(st.integers(8, 14), st.integers(2, 5)),
+        elements=st.sampled_from([-2.0, -0.5, 0.0, 0.25, 1.0]),
+    ),
+    k=st.integers(1, 4),
+)
+@settings(max_examples=30, deadline=None)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_any_samples_have_sparse_codes_that_do_no_harm(method, rows, k):
+    baseline = SparseBaseline(method, 4, k, max_iter=5, random_state=0).fit(rows)
+    codes = baseline.transform(rows)
+    assert codes.count_nonzero(axis=1).max(initial=0) <= k
+    assert codes.data.min(initial=0) >= 0
+    lengths = np.linalg.norm(baseline.components_, axis=1)
+    assert np.all((np.abs(lengths - 1) < 1e-6) | (lengths == 0))
+    rebuilt = baseline.inverse_transform(codes)
+    before = np.sum((rows - rows.mean(axis=0)) ** 2, axis=1)
+    error = np.sum((rows - rebuilt) ** 2, axis=1)
+    assert np.all(error <= before + 1e-8)  # pursuit only takes what helps
 
 
 def test_constant_samples_have_no_directions():

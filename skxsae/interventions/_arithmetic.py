@@ -189,7 +189,7 @@ def compose_queries(
         "targets": ["array-like"],
         "target_groups": ["array-like", None],
         "queries": ["array-like", None],
-        "depths": ["array-like"],
+        "depths": [Integral, "array-like"],
         "n_neighbors": [Interval(Integral, 1, None, closed="left")],
         "candidates": [Interval(Integral, 1, None, closed="left"), None],
     },
@@ -235,7 +235,7 @@ def evaluate_arithmetic(
         Kinds of queries, see :func:`compose_queries`. If None, all that the given parts
         allow.
 
-    depths : array-like of int, default=(10, 50)
+    depths : int or array-like of int, default=(10, 50)
         Numbers of answers that are looked at.
 
     n_neighbors : int, default=10
@@ -287,16 +287,20 @@ def evaluate_arithmetic(
     items = np.arange(len(targets))
     if target_groups is not None:
         items = check_groups(target_groups, len(targets))
+    depths = _check_depths(depths, min(items.max() + 1, candidates or np.inf))
     native = targets[np.unique(items, return_index=True)[1]]
+    if n_neighbors >= len(native):
+        raise ValueError(
+            f"n_neighbors={n_neighbors} must be < {len(native)}, the number of "
+            "targets: a target is not its own neighbour. Use a smaller one, or more targets."
+        )
     recalls, scores = [], []
     for kind in kinds:
         rows = _compose(given, kind)
         ranks = retrieval_ranks(rows, targets, groups=items, candidates=candidates)
         recalls.append([ranks.recall(k, direction="x_to_y") for k in depths])
         scores.append(ood_score(rows, native, k=n_neighbors))
-    return SemanticArithmetic(
-        tuple(kinds), tuple(depths), np.array(recalls), np.array(scores)
-    )
+    return SemanticArithmetic(tuple(kinds), depths, np.array(recalls), np.array(scores))
 
 
 def _check_parts(source, edit, bimodal_source, bimodal_edit):
@@ -332,6 +336,20 @@ def _check_queries(queries, given):
     if unknown or not len(queries):
         raise ValueError(f"queries={queries!r} must be some of {list(_QUERIES)}.")
     return list(queries)
+
+
+def _check_depths(depths, n_targets):
+    """Numbers of answers, no more than there are different ones."""
+    checked = np.atleast_1d(np.asarray(depths))
+    if checked.ndim != 1 or checked.dtype.kind not in "iu" or not len(checked):
+        raise ValueError(f"depths={depths!r} must be an int, or a list of ints.")
+    for depth in checked.tolist():
+        if not 1 <= depth <= n_targets:
+            raise ValueError(
+                f"depths={depths!r}: {depth} must be from 1 to {n_targets}, the number "
+                "of targets to find. Use smaller depths, or more targets."
+            )
+    return tuple(checked.tolist())
 
 
 def _compose(given, kind):

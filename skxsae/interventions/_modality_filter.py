@@ -1,5 +1,6 @@
 """Codes without the latents of a single view."""
 
+import warnings
 from numbers import Real
 
 import numpy as np
@@ -14,14 +15,16 @@ from sklearn.utils import check_array
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 from sklearn.utils._set_output import _wrap_data_with_container
 from sklearn.utils.validation import (
-    _check_feature_names,
+    _get_feature_names,
     check_is_fitted,
     validate_data,
 )
 
+from skxsae._concepts import both_autoencoders
 from skxsae._encoding import as_container
 from skxsae._matches import check_finite_codes
-from skxsae._validation import FLOATS, check_same_length, without_torch
+from skxsae._validation import FLOATS, without_torch
+from skxsae.interventions._names import check_names
 from skxsae.metrics import bimodal_latents, modality_score
 
 # which latents, by their scores and the mask of the bimodal ones
@@ -133,10 +136,20 @@ class ModalityFilter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If `y` is missing or the numbers of latents differ.
+            If `y` is missing, or the numbers or the names of the latents differ.
+
+        Warns
+        -----
+        UserWarning
+            If some of `y` is negative and nothing of `X` is, as where a step before the
+            filter in a pipeline has encoded `X` only.
         """
+        names = _get_feature_names(X)
         X = self._check_codes(X)
-        y = self._check_second_codes(y, X.shape[1])
+        codes_y = self._check_second_codes(y, X.shape[1])
+        check_names(y, names, "X")
+        y = codes_y
+        _warn_if_no_codes(X, y)
         self.modality_scores_ = modality_score(X, y, p=self.p)
         bimodal = bimodal_latents(self.modality_scores_, tau=self.tau)
         self.support_ = _KEEP[self.keep](self.modality_scores_, bimodal)
@@ -150,9 +163,9 @@ class ModalityFilter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         X : {array-like, sparse matrix} of shape (n_samples, n_latents)
             Codes of either view.
 
-        y : {array-like, sparse matrix} of shape (n_samples, n_latents) or None, \
+        y : {array-like, sparse matrix} of shape (n_samples_y, n_latents) or None, \
                 default=None
-            Codes of the second view.
+            Codes of the second view. Rows need not be paired.
 
         Returns
         -------
@@ -163,9 +176,8 @@ class ModalityFilter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         codes = self._check_codes(X, reset=False)
         if y is None:
             return _keep_columns(codes, self.support_)
-        _check_feature_names(self, y, reset=False)
         codes_y = self._check_second_codes(y, self.n_features_in_)
-        check_same_length(codes, codes_y)
+        check_names(y, getattr(self, "feature_names_in_", None), "fit")
         kept_y = _keep_columns(codes_y, self.support_)
         # scikit-learn wraps the first of two outputs only
         return (
@@ -175,6 +187,7 @@ class ModalityFilter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     def _check_codes(self, X, **checks):
         """Codes of the first view, validated."""
+        _refuse_pair(X, "X")
         X = validate_data(
             self,
             without_torch(X),
@@ -193,6 +206,7 @@ class ModalityFilter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
                 f"{type(self).__name__} requires y to be passed, but the target y is "
                 "None: y is the codes of the second view."
             )
+        _refuse_pair(y, "y")
         y = check_array(
             without_torch(y),
             accept_sparse="csr",
@@ -221,6 +235,29 @@ class ModalityFilter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         tags.target_tags.two_d_labels = True
         tags.transformer_tags.preserves_dtype = ["float32", "float64"]
         return tags
+
+
+def _refuse_pair(codes, name):
+    """Refuse the codes of both views in place of those of one."""
+    if isinstance(codes, tuple) and len(codes) == 2 and np.ndim(codes[0]) == 2:
+        raise ValueError(
+            f"{name} is a tuple of two arrays, as transform(X, y) of an estimator "
+            "returns: pass the codes of each view on their own, as in "
+            "fit(*sae.transform(X, y))."
+        )
+
+
+def _warn_if_no_codes(X, y):
+    """Warn that y is hardly codes if it is negative where X is not."""
+    values = [codes.data if sparse.issparse(codes) else codes for codes in (X, y)]
+    if values[1].min(initial=0) < 0 <= values[0].min(initial=0):
+        warnings.warn(
+            "y has negative entries and X has none: y must be the codes of the second "
+            "view, not its embeddings. Steps before the filter in a pipeline see X only: "
+            "fit the filter on its own, and put it in as FrozenEstimator(filter).",
+            UserWarning,
+            stacklevel=4,
+        )
 
 
 _OFFSETS = {
@@ -274,6 +311,9 @@ def bimodal_reconstruction(estimator, Zx, Zy, support, *, offset="zero"):
 
     Raises
     ------
+    TypeError
+        If the estimator has no autoencoder for each of two views.
+
     ValueError
         If the codes or the mask do not fit the estimator.
 
@@ -301,16 +341,19 @@ def bimodal_reconstruction(estimator, Zx, Zy, support, *, offset="zero"):
     >>> bool(mean_difference_gap(*kept) < mean_difference_gap(X, y))
     True
     """
+    saes = both_autoencoders(estimator)
     support = np.asarray(support)
-    n_latents = estimator.x_sae_.n_latents_
+    n_latents = saes[0].n_latents_
     if support.dtype != bool or support.shape != (n_latents,):
         raise ValueError(
             f"support has type {support.dtype} and shape {support.shape}: it must be a "
             f"mask of booleans of shape ({n_latents},), one for each latent."
         )
-    saes = estimator.x_sae_, estimator.y_sae_
+    Zx, Zy = (
+        _as_codes(codes, name, n_latents) for codes, name in ((Zx, "Zx"), (Zy, "Zy"))
+    )
     decoded = [
-        sae.inverse_transform(_keep_columns(_as_codes(codes), support))
+        sae.inverse_transform(_keep_columns(codes, support))
         for sae, codes in zip(saes, (Zx, Zy), strict=True)
     ]
     # decoding is affine: what no latent at all decodes to is the constant
@@ -327,10 +370,17 @@ def bimodal_reconstruction(estimator, Zx, Zy, support, *, offset="zero"):
     )
 
 
-def _as_codes(codes):
-    """Codes as CSR or an array of floats; the decoder checks the rest."""
-    codes = without_torch(codes)
-    return check_array(codes, accept_sparse="csr", dtype=FLOATS, input_name="codes")
+def _as_codes(codes, name, n_latents):
+    """Codes as CSR or an array of floats, one column for each latent."""
+    codes = check_array(
+        without_torch(codes), accept_sparse="csr", dtype=FLOATS, input_name=name
+    )
+    if codes.shape[1] != n_latents:
+        raise ValueError(
+            f"{name} has {codes.shape[1]} columns, but the estimator has {n_latents} "
+            "latents: pass the codes that its transform returns."
+        )
+    return codes
 
 
 def _keep_columns(codes, support):

@@ -13,10 +13,15 @@ from sklearn.base import (
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils._set_output import _wrap_data_with_container
-from sklearn.utils.validation import _check_feature_names, check_is_fitted
+from sklearn.utils.validation import (
+    _check_feature_names,
+    _get_feature_names,
+    check_is_fitted,
+)
 
 from skxsae._validation import check_second_view, check_view
 from skxsae._views import row_blocks
+from skxsae.interventions._names import check_names
 
 # what is left of sums in float64 that cancel, relative to their terms
 _ROUNDING = 1e-12
@@ -124,6 +129,9 @@ class ModalityGapRemover(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Names of features of X seen during `fit`, if all are strings.
 
+    y_feature_names_in_ : ndarray of shape (n_features_y,) or None
+        Names of features of y seen during `fit`, None unless all are strings.
+
     See Also
     --------
     ModalityFilter : Sets latents of a single view to zero.
@@ -206,6 +214,7 @@ class ModalityGapRemover(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             )
         means = [_mean(view_x), _mean(view_y)]
         directions, offsets = _METHODS[self.method](self, means)
+        self.y_feature_names_in_ = _get_feature_names(y)
         self.x_mean_, self.y_mean_ = means
         self.x_directions_, self.y_directions_ = directions
         self.x_offset_, self.y_offset_ = offsets
@@ -246,9 +255,15 @@ class ModalityGapRemover(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         -------
         y_moved : ndarray of shape (n_samples_y, n_features_y)
             The second view.
+
+        Raises
+        ------
+        ValueError
+            If features have other names, or another order, than in `fit`.
         """
         check_is_fitted(self)
         rows = check_second_view(self, y, n_features=len(self.y_mean_))
+        check_names(y, self.y_feature_names_in_, "the y of fit")
         moved = _moved(rows, self.y_directions_, self.y_offset_)
         # scikit-learn wraps the first of two outputs only, and names it as X
         named = copy.copy(self)

@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
-from skxsae import PairedSAE
+from skxsae import PairedSAE, TopKSAE
 from skxsae.interventions import ModalityFilter, bimodal_reconstruction
 from skxsae.metrics import mean_difference_gap
 
@@ -131,6 +132,41 @@ def test_a_pipeline_that_would_fit_on_y_itself_says_what_to_do(planted):
         pipeline.fit(planted.X, planted.y)
 
 
+def test_a_pipeline_that_fits_on_embeddings_of_the_width_of_the_codes_warns(planted):
+    sae = TopKSAE(32, 4, max_iter=1, random_state=0).fit(planted.X)
+    pipeline = make_pipeline(FrozenEstimator(sae), ModalityFilter())
+    with pytest.warns(UserWarning, match="y must be the codes of the second view"):
+        pipeline.fit(planted.X, planted.y)
+    codes = sae.transform(planted.X), sae.transform(planted.y)
+    for sign in (1, -1):  # of pursuit without positive_code, too
+        ModalityFilter().fit(sign * codes[0], sign * codes[1])
+    ModalityFilter().fit(-1 * codes[0], codes[1])
+
+
+def test_views_of_unequal_length_are_filtered_together():
+    X, y = np.ones((4, 3)), np.ones((2, 3))
+    of_x, of_y = ModalityFilter().fit(X, y).transform(X, y)
+    assert (of_x.shape, of_y.shape) == (X.shape, y.shape)
+
+
+def test_latents_of_both_views_have_the_same_names():
+    X = pd.DataFrame(np.ones((4, 3)), columns=list("abc"))
+    kept = ModalityFilter().fit(X, X[:2])
+    kept.fit(X, np.ones((2, 3)))  # what has no names is taken as it is
+    with pytest.raises(ValueError, match="those of X: column 0 is 'c', not 'a'"):
+        ModalityFilter().fit(X, X[list("cba")])
+    with pytest.raises(ValueError, match="those of fit: column 1 is 'c', not 'b'"):
+        kept.transform(X, X[list("acb")])
+
+
+def test_the_codes_of_both_views_are_not_those_of_one(planted):
+    codes = planted.model.transform(planted.X, planted.y)
+    with pytest.raises(ValueError, match=r"X is a tuple .* fit\(\*sae.transform"):
+        ModalityFilter().fit(codes)
+    with pytest.raises(ValueError, match="y is a tuple of two arrays"):
+        ModalityFilter().fit(codes[0], codes)
+
+
 class WideningModalityFilter(ModalityFilter):
     """ModalityFilter for a y of one column, repeated to the width of X."""
 
@@ -212,10 +248,18 @@ def test_own_constants_are_a_gap_of_their_own(shared):
 
 def test_bad_input(planted):
     model = planted.model
+    sae = TopKSAE(16, 4, max_iter=1, random_state=0).fit(planted.X)
+    mask = np.ones(16, dtype=bool)
+    with pytest.raises(TypeError, match="PostHocAlignedSAE or PairedSAE, got TopKSAE"):
+        bimodal_reconstruction(sae, sae.transform(planted.X), planted.y, mask)
+    with pytest.raises(NotFittedError):
+        bimodal_reconstruction(PairedSAE(16, 4), planted.X, planted.y, mask)
     codes = model.transform(planted.X, planted.y)
     support = np.ones(model.n_aligned_, dtype=bool)
     with pytest.raises(ValueError, match="support has type int64"):
         bimodal_reconstruction(model, *codes, support.astype(int))
+    with pytest.raises(ValueError, match=r"Zy has 32 columns, but the estimator has"):
+        bimodal_reconstruction(model, codes[0], planted.y, support)
     with pytest.raises(ValueError, match="must be a mask"):
         bimodal_reconstruction(model, *codes, support[:-1])
     with pytest.raises(ValueError, match="y is the codes of the second view"):

@@ -200,3 +200,20 @@ def test_bad_input():
         ModalityGapRemover("whiten").fit(X, X)
     with pytest.raises(ValueError, match="y is the second view"):
         ModalityGapRemover().fit(X)
+
+
+def test_features_of_y_keep_their_names():
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(rng.random((5, 3)), columns=list("abc"))
+    y = pd.DataFrame(rng.random((5, 3)) + [1, 2, 3], columns=list("def"))
+    remover = ModalityGapRemover().fit(X, y)
+    assert remover.y_feature_names_in_.tolist() == list("def")
+    assert_allclose(remover.transform(X, y)[1], y - y.mean(axis=0))
+    assert_allclose(remover.transform_y(y.to_numpy()), y - y.mean(axis=0))
+    for wrong, message in (
+        (y[list("fed")], "column 0 is 'f', not 'd'"),
+        (X, "column 0 is 'a', not 'd'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            remover.transform(X, wrong)
+    assert ModalityGapRemover().fit(X, y.to_numpy()).y_feature_names_in_ is None
