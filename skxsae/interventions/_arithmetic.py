@@ -292,7 +292,7 @@ def evaluate_arithmetic(
     if n_neighbors >= len(native):
         raise ValueError(
             f"n_neighbors={n_neighbors} must be < {len(native)}, the number of "
-            "targets: a target is not its own neighbour. Use a smaller one, or more targets."
+            "targets: a target is not its own neighbour. Use a smaller one."
         )
     recalls, scores = [], []
     for kind in kinds:

@@ -253,8 +253,8 @@ def _warn_if_no_codes(X, y):
     if values[1].min(initial=0) < 0 <= values[0].min(initial=0):
         warnings.warn(
             "y has negative entries and X has none: y must be the codes of the second "
-            "view, not its embeddings. Steps before the filter in a pipeline see X only: "
-            "fit the filter on its own, and put it in as FrozenEstimator(filter).",
+            "view, not its embeddings. In a pipeline the steps before see X only: fit "
+            " the filter on its own, and put it in as FrozenEstimator(filter).",
             UserWarning,
             stacklevel=4,
         )
