@@ -1,5 +1,6 @@
 """Insertion and deletion: what the active latents of a sample reconstruct of it."""
 
+import warnings
 from dataclasses import dataclass
 from numbers import Integral
 
@@ -113,6 +114,12 @@ def attribution_curves(X, codes, components, *, intercept=None, mean=None, k=Non
     ValueError
         If shapes do not fit, no latent is active, or no sample differs from `mean`.
 
+    Warns
+    -----
+    UserWarning
+        If all latents together reconstruct `X` worse than `mean` does: `components` are
+        not in units of `X`, or `intercept` is missing.
+
     See Also
     --------
     insertion_score, deletion_score : The scores alone.
@@ -125,8 +132,9 @@ def attribution_curves(X, codes, components, *, intercept=None, mean=None, k=Non
     number of steps (the 10 of [1]_ are among them) gives what is computed here in
     closed form, ``z_j d_j . (2 (x - intercept) - z @ components) / ||x - mean||^2``.
     Importances of a sample sum to what its code adds to R^2. Equal ones are ranked by
-    the index of the latent. Samples that equal `mean` but for
-    rounding are left out.
+    the index of the latent. A sample that equals `mean` but for
+    rounding counts 1 where it is reconstructed and 0 where it is not, as in
+    :func:`mean_sample_r2_score`.
 
     References
     ----------
@@ -145,28 +153,7 @@ def attribution_curves(X, codes, components, *, intercept=None, mean=None, k=Non
     1                0.9       0.1
     2                1.0       0.0
     """
-    X, codes, components, intercept, mean = _check(
-        X, codes, components, intercept, mean
-    )
-    n_active = np.diff(codes.indptr)
-    if codes.nnz == 0:
-        raise ValueError("codes has no active latent: there is nothing to rank.")
-    width = int(n_active.max())
-    size = max(1, _CELLS_PER_BATCH // X.shape[1])
-    rounding = (np.finfo(np.float64).eps * np.linalg.norm(mean)) ** 2
-    sums, n_used = np.zeros((2, width + 1)), 0
-    for rows in gen_batches(X.shape[0], size):
-        block = np.asarray(X[rows], dtype=np.float64)
-        variance = np.sum((block - mean) ** 2, axis=1)
-        used = variance > rounding
-        errors = _errors(block[used] - intercept, codes[rows][used], components, width)
-        sums += np.sum(1.0 - errors / variance[used, None], axis=1)
-        n_used += int(used.sum())
-    if n_used == 0:
-        raise ValueError("X equals mean in every row: R^2 is undefined.")
-    curves = sums / n_used
-    kept = np.minimum(np.arange((width if k is None else k) + 1), width)
-    return AttributionCurves(*curves[:, kept])
+    return _curves(X, codes, components, intercept, mean, k)
 
 
 @validate_params(_CONSTRAINTS, prefer_skip_nested_validation=True)
@@ -210,10 +197,7 @@ def insertion_score(X, codes, components, *, intercept=None, mean=None, k=None):
     >>> round(insertion_score(X, X, directions), 6)
     0.45
     """
-    curves = attribution_curves(
-        X, codes, components, intercept=intercept, mean=mean, k=k
-    )
-    return curves.insertion_score
+    return _curves(X, codes, components, intercept, mean, k).insertion_score
 
 
 @validate_params(_CONSTRAINTS, prefer_skip_nested_validation=True)
@@ -257,10 +241,7 @@ def deletion_score(X, codes, components, *, intercept=None, mean=None, k=None):
     >>> round(deletion_score(X, X, directions), 6)
     0.55
     """
-    curves = attribution_curves(
-        X, codes, components, intercept=intercept, mean=mean, k=k
-    )
-    return curves.deletion_score
+    return _curves(X, codes, components, intercept, mean, k).deletion_score
 
 
 def _check(X, codes, components, intercept, mean):
@@ -282,6 +263,50 @@ def _check(X, codes, components, intercept, mean):
     intercept = check_mean(intercept, n_features, "intercept")
     mean = column_means(X) if mean is None else check_mean(mean, n_features)
     return X, codes, components, intercept, mean
+
+
+def _curves(X, codes, components, intercept, mean, k):
+    """`attribution_curves` with all parameters in their place."""
+    X, codes, components, intercept, mean = _check(
+        X, codes, components, intercept, mean
+    )
+    n_active = np.diff(codes.indptr)
+    if codes.nnz == 0:
+        raise ValueError("codes has no active latent: there is nothing to rank.")
+    width = int(n_active.max())
+    size = max(1, _CELLS_PER_BATCH // X.shape[1])
+    rounding = (np.finfo(np.float64).eps * np.linalg.norm(mean)) ** 2
+    sums, left, total = np.zeros((2, width + 1)), 0.0, 0.0
+    for rows in gen_batches(X.shape[0], size):
+        block = np.asarray(X[rows], dtype=np.float64)
+        variance = np.sum((block - mean) ** 2, axis=1)
+        used = variance > rounding
+        errors = _errors(block - intercept, codes[rows], components, width)
+        ratio = (errors > rounding).astype(np.float64)
+        np.divide(errors, variance[:, None], out=ratio, where=used[:, None])
+        sums += np.sum(1.0 - ratio, axis=1)
+        left += float(errors[1, :, 0].sum())
+        total += float(variance[used].sum())
+    if total == 0:
+        raise ValueError("X equals mean in every row: R^2 is undefined.")
+    _warn_if_useless(1.0 - left / total)
+    curves = sums / X.shape[0]
+    kept = np.minimum(np.arange((width if k is None else k) + 1), width)
+    return AttributionCurves(*curves[:, kept])
+
+
+def _warn_if_useless(explained):
+    """Warn that the parts of a reconstruction do not belong together."""
+    if explained >= 0:
+        return
+    warnings.warn(
+        f"codes @ components + intercept explains {explained:.3g} of the variance of "
+        "X, less than mean does. Are components in units of X (an estimator that "
+        "scales its input has them in scaled units: multiply by scale_), and is "
+        "intercept what an empty code decodes to? skxsae.inspection.decoder gives both.",
+        UserWarning,
+        stacklevel=5,
+    )
 
 
 def _errors(residual, codes, components, width):

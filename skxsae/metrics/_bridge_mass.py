@@ -1,5 +1,8 @@
 """Whether bimodal concepts carry the alignment of two views: rho, FDA and masses."""
 
+import warnings
+from numbers import Real
+
 import numpy as np
 import pandas as pd
 from sklearn.utils._param_validation import validate_params
@@ -8,12 +11,13 @@ from skxsae.metrics._bridge import check_pairs, local_rows, row_blocks
 from skxsae.metrics._modality import KINDS, check_energies, check_mask, latent_kinds
 
 _BRIDGE = {"bridge": ["array-like", "sparse matrix"]}
+_ROUNDING = 1e-6  # of the sum of a plan, which may be of float32
 _TAUS = tuple(np.round(np.arange(0.0, 0.51, 0.05), 2).tolist())
 
 
 @validate_params(
     _BRIDGE
-    | {"scores": ["array-like"], "tau": ["array-like"], "absolute": ["boolean"]},
+    | {"scores": ["array-like"], "tau": ["array-like", Real], "absolute": ["boolean"]},
     prefer_skip_nested_validation=True,
 )
 def bridge_mass(bridge, scores, *, tau=_TAUS, absolute=False):
@@ -31,7 +35,7 @@ def bridge_mass(bridge, scores, *, tau=_TAUS, absolute=False):
         Modality scores, see :func:`modality_score`. Latents that are never active, with
         a score of NaN, are left out.
 
-    tau : array-like of shape (n_thresholds,), default=(0, 0.05, ..., 0.5)
+    tau : float or array-like of shape (n_thresholds,), default=(0, 0.05, ..., 0.5)
         Thresholds: a concept is bimodal if its score is in ``[tau, 1 - tau]``.
 
     absolute : bool, default=False
@@ -43,7 +47,7 @@ def bridge_mass(bridge, scores, *, tau=_TAUS, absolute=False):
         For each "tau" and each pair of kinds, "x_kind" and "y_kind" out of "bimodal",
         "x_only" and "y_only": the "mass" of the pairs whose latents in the first and
         the second view are of these kinds, and its "share" of the mass of all, NaN
-        where that is 0.
+        where that is not above 0.
 
     Raises
     ------
@@ -78,7 +82,7 @@ def bridge_mass(bridge, scores, *, tau=_TAUS, absolute=False):
     blocks = one_hot @ masses @ one_hot.transpose(0, 2, 1)
     total = blocks.sum(axis=(1, 2), keepdims=True)
     shares = np.full(blocks.shape, np.nan)
-    np.divide(blocks, total, out=shares, where=total != 0)
+    np.divide(blocks, total, out=shares, where=total > 0)
     index = pd.MultiIndex.from_product(
         [tau, KINDS, KINDS], names=["tau", "x_kind", "y_kind"]
     )
@@ -111,13 +115,19 @@ def functional_alignment_ratio(bridge, bimodal, *, absolute=False):
     Returns
     -------
     float
-        The ratio rho. Infinite if other pairs have no mass, NaN if no pair has. Signed
-        sums can be negative: then the ratio says little.
+        The ratio rho. Infinite if other pairs have no mass, NaN if no pair has, or if
+        one of the two masses is negative, as signed sums can be.
 
     Raises
     ------
     ValueError
         If the shapes do not fit.
+
+    Warns
+    -----
+    UserWarning
+        If a mass is negative: the pairs that are active together point away from each
+        other, and a ratio of masses would say nothing.
 
     See Also
     --------
@@ -134,6 +144,8 @@ def functional_alignment_ratio(bridge, bimodal, *, absolute=False):
     2.5
     """
     touching, rest = _mass_touching(bridge, bimodal, absolute)
+    if _is_negative(touching, rest, "functional_alignment_ratio"):
+        return np.nan
     with np.errstate(divide="ignore", invalid="ignore"):
         return float(np.divide(touching, rest))
 
@@ -165,12 +177,19 @@ def functional_distributional_agreement(bridge, bimodal, energies):
     -------
     float
         Higher is better. Infinite if other concepts have energy but no mass, NaN where
-        a zero is divided by a zero.
+        a zero is divided by a zero, or if one of the masses is negative.
 
     Raises
     ------
     ValueError
-        If the shapes do not fit.
+        If the shapes do not fit, or `bridge` is not of a transport plan: one of these
+        has no more than a mass of 1.
+
+    Warns
+    -----
+    UserWarning
+        If the mass of the pairs that touch a bimodal latent, or of the others, is
+        negative.
 
     See Also
     --------
@@ -190,9 +209,33 @@ def functional_distributional_agreement(bridge, bimodal, energies):
     touching, rest = _mass_touching(bridge, bimodal, absolute=False)
     mask = np.asarray(bimodal)
     energies = check_energies(energies, "energies", len(mask))
+    mass = np.abs(check_pairs(bridge, "bridge").data).sum()
+    if mass > 1.0 + _ROUNDING:
+        raise ValueError(
+            f"bridge has a mass of {mass:.4g}, but that of a transport plan has no "
+            "more than 1: give bridge_matrix(transport_plan(...).plan, ...), B_Gamma, "
+            "not B_Sigma."
+        )
+    if _is_negative(touching, rest, "functional_distributional_agreement"):
+        return np.nan
     inside, outside = energies[mask].sum(), energies[~mask].sum()
     with np.errstate(divide="ignore", invalid="ignore"):
         return float(np.divide(touching, inside) * np.divide(outside, rest))
+
+
+def _is_negative(touching, rest, caller):
+    """Warn if a mass is negative."""
+    if touching >= 0 and rest >= 0:
+        return False
+    warnings.warn(
+        f"{caller} is NaN: the mass of the pairs that touch a bimodal latent is "
+        f"{touching:.4g} and that of the others {rest:.4g}, and a ratio of negative "
+        "masses says nothing. Latents that are active together point away from each "
+        "other: are both dictionaries of one space? bridge_mass shows the parts.",
+        UserWarning,
+        stacklevel=4,
+    )
+    return True
 
 
 def _mass_touching(bridge, bimodal, absolute):

@@ -19,6 +19,11 @@ ALIGNED_LATENTS = (
 
 def check_codes(codes, name):
     """Finite 2-D codes of floats, as a csr_array or an ndarray."""
+    if hasattr(codes, "fit"):
+        raise TypeError(
+            f"{name} is an estimator, {type(codes).__name__}: pass the codes that its "
+            "transform returns."
+        )
     if isinstance(codes, tuple) and any(map(sparse.issparse, codes)):
         raise ValueError(
             f"{name} is a tuple of {len(codes)}, as transform(X, y) returns: pass the "
@@ -62,6 +67,22 @@ def check_paired_codes(X, y, both=ALIGNED_LATENTS):
     X, y = check_views(X, y, both)
     check_consistent_length(X, y)
     return X, y
+
+
+def check_labels(labels, name):
+    """One class for each sample."""
+    shape = np.shape(labels)
+    if len(shape) == 2 and shape[1] > 1:
+        raise ValueError(
+            f"{name} must be 1-dimensional, one class per sample, got shape {shape}; "
+            f"use {name}.argmax(axis=1) for one-hot rows."
+        )
+    if len(shape) not in (1, 2):
+        raise ValueError(
+            f"{name} must be 1-dimensional, one class per sample, got {len(shape)} "
+            "dimensions."
+        )
+    return np.ravel(labels)
 
 
 def row_batches(n_rows, size):

@@ -59,8 +59,8 @@ def concept_latents(
     Raises
     ------
     ValueError
-        If all captions mention a concept or none does, or no latent is more active on
-        those that do.
+        If all captions mention a concept or none does, no latent is more active on
+        those that do, or `mentions` has entries other than 0 and 1.
 
     See Also
     --------
@@ -147,6 +147,11 @@ def sample_steering_sources(relevance, *, n_sources=100, random_state=None):
     concepts : ndarray of shape (n_queries,)
         Concept that each is steered towards.
 
+    Raises
+    ------
+    ValueError
+        If all items show a concept, or `relevance` has entries other than 0 and 1.
+
     See Also
     --------
     steering_scores : Takes both.
@@ -162,6 +167,11 @@ def sample_steering_sources(relevance, *, n_sources=100, random_state=None):
     """
     relevant = as_indicator(relevance, "relevance").T.tocsr()
     n_without = np.minimum(n_sources, relevant.shape[1] - np.diff(relevant.indptr))
+    if not n_without.all():
+        raise ValueError(
+            f"relevance[:, {int(n_without.argmin())}] is true of all items: none is "
+            "without the concept to be steered towards it. Leave the concept out."
+        )
     drawn = _draw_outside(relevant, n_without, check_random_state(random_state))
     return drawn.indices.astype(np.intp), np.repeat(
         np.arange(len(n_without)), n_without
@@ -171,6 +181,12 @@ def sample_steering_sources(relevance, *, n_sources=100, random_state=None):
 def as_indicator(indicator, name):
     """A sparse matrix of zeros and ones."""
     indicator = check_codes(indicator, name)
+    values = indicator.data if sparse.issparse(indicator) else indicator
+    if not ((values == 0) | (values == 1)).all():
+        raise ValueError(
+            f"{name} must be bool, or 0 and 1, got values from {values.min():.4g} to "
+            f"{values.max():.4g}. Use {name} != 0 if the others stand for true."
+        )
     indicator = sparse.csr_array(indicator != 0, dtype=np.float64)
     indicator.eliminate_zeros()
     return indicator

@@ -4,10 +4,10 @@ from numbers import Integral, Real
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
-from sklearn.utils import check_consistent_length, column_or_1d
+from sklearn.utils import check_consistent_length
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
-from skxsae.metrics._codes import check_codes, row_norms, unit_rows
+from skxsae.metrics._codes import check_codes, check_labels, row_norms, unit_rows
 
 
 def _by_one_number(codes, train_codes):
@@ -76,8 +76,8 @@ def linear_probe_accuracy(
     Raises
     ------
     ValueError
-        If the codes differ in width, the numbers of rows differ, or there are fewer
-        than two classes.
+        If the codes differ in width, the numbers of rows differ, there are fewer than
+        two classes, or none of `test_labels` is among `labels`.
 
     Warns
     -----
@@ -102,11 +102,27 @@ def linear_probe_accuracy(
             f"codes have {codes.shape[1]} columns and test_codes have "
             f"{test_codes.shape[1]}: both must be of one estimator."
         )
-    labels, test_labels = column_or_1d(labels), column_or_1d(test_labels)
+    labels = check_labels(labels, "labels")
+    test_labels = check_labels(test_labels, "test_labels")
     check_consistent_length(codes, labels)
     check_consistent_length(test_codes, test_labels)
+    _check_classes(labels, test_labels)
     scaled = _NORMALIZE[normalize]
     classifier = LogisticRegression(C=C, max_iter=max_iter)
     classifier.fit(scaled(codes, codes), labels)
     predicted = classifier.predict(scaled(test_codes, codes))
     return float(np.mean(predicted == test_labels))
+
+
+def _check_classes(labels, test_labels):
+    """There are classes to tell apart, and the test samples are of them."""
+    classes = np.unique(labels)
+    if len(classes) < 2:
+        raise ValueError(
+            f"labels has a single class, {classes[0]!r}: a classifier needs two."
+        )
+    if not set(classes.tolist()) & set(np.unique(test_labels).tolist()):
+        raise ValueError(
+            f"None of test_labels, such as {test_labels[0]!r}, is among labels, such "
+            f"as {labels[0]!r}: none could be predicted. Pass both in one form."
+        )

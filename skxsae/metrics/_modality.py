@@ -298,6 +298,11 @@ def latent_kinds(scores, tau):
 
 def check_scores(scores):
     """Modality scores in float64, NaN for latents that are never active."""
+    if np.asarray(scores).dtype == bool:
+        raise ValueError(
+            "scores is a mask of bool: give what modality_score returns, not what "
+            "bimodal_latents does."
+        )
     scores = _as_vector(scores, "scores", ensure_all_finite="allow-nan")
     outside = (scores < 0) | (scores > 1)
     if outside.any():
@@ -328,7 +333,7 @@ def check_mask(mask, name, n_latents):
     if mask.dtype != bool or mask.ndim != 1:
         raise ValueError(
             f"{name} must be a 1-dimensional mask of bool, got {mask.ndim} dimensions "
-            f"of {mask.dtype}."
+            f"of {mask.dtype}: give what bimodal_latents or always_on_latents returns."
         )
     _check_length(mask, name, n_latents)
     return mask

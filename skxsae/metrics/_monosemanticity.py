@@ -8,6 +8,7 @@ from scipy import sparse
 from sklearn.utils import check_consistent_length
 from sklearn.utils._param_validation import Interval, validate_params
 
+from skxsae._validation import check_groups
 from skxsae.metrics._codes import (
     SAME_LATENTS,
     check_codes,
@@ -16,6 +17,7 @@ from skxsae.metrics._codes import (
     row_norms,
 )
 from skxsae.metrics._probing import check_embeddings
+from skxsae.metrics._repeats import warn_of_repeats
 from skxsae.metrics._support import count_fires
 
 _ROWS_PER_BATCH = 4096
@@ -29,11 +31,14 @@ _OPTIONS = {
     {
         "codes": ["array-like", "sparse matrix"],
         "embeddings": ["array-like"],
+        "groups": ["array-like", None],
         **_OPTIONS,
     },
     prefer_skip_nested_validation=True,
 )
-def monosemanticity_score(codes, embeddings, *, min_fires=2, fill_value=np.nan):
+def monosemanticity_score(
+    codes, embeddings, *, groups=None, min_fires=2, fill_value=np.nan
+):
     """Mean cosine of the samples that a latent is active on, for each latent.
 
     Pairs of different samples are weighted by the product of their activations [1]_,
@@ -47,6 +52,11 @@ def monosemanticity_score(codes, embeddings, *, min_fires=2, fill_value=np.nan):
     embeddings : array-like of shape (n_samples, n_features)
         Embeddings of the same samples by an encoder other than the one that the codes
         rest on. Their length does not matter.
+
+    groups : array-like of shape (n_samples,), default=None
+        Item that each sample belongs to, such as the image of a caption. The first
+        sample of each item is taken: an item that is there several times would be like
+        itself. If None, every sample is an item of its own.
 
     min_fires : int, default=2
         Number of samples that a latent must be active in to have a score.
@@ -66,6 +76,11 @@ def monosemanticity_score(codes, embeddings, *, min_fires=2, fill_value=np.nan):
     ------
     ValueError
         If the numbers of rows differ, or if an embedding is zero.
+
+    Warns
+    -----
+    UserWarning
+        If a tenth of the embeddings or more are repeats and no groups are given.
 
     See Also
     --------
@@ -89,7 +104,8 @@ def monosemanticity_score(codes, embeddings, *, min_fires=2, fill_value=np.nan):
     array([ 1.,  0., nan])
     """
     codes = check_codes(codes, "codes")
-    sums = _activation_sums(codes, embeddings, "embeddings")
+    items = _items(codes, embeddings, groups, "embeddings", "groups")
+    sums = _activation_sums(*items, "embeddings")
     pairs = sums.total**2 - sums.square
     likeness = np.einsum("ij,ij->i", sums.embedding, sums.embedding) - sums.square
     defined = (sums.fires >= min_fires) & (pairs > 0)
@@ -102,12 +118,22 @@ def monosemanticity_score(codes, embeddings, *, min_fires=2, fill_value=np.nan):
         "y": ["array-like", "sparse matrix"],
         "x_embeddings": ["array-like"],
         "y_embeddings": ["array-like"],
+        "x_groups": ["array-like", None],
+        "y_groups": ["array-like", None],
         **_OPTIONS,
     },
     prefer_skip_nested_validation=True,
 )
 def multimodal_monosemanticity_score(
-    X, y, x_embeddings, y_embeddings, *, min_fires=2, fill_value=np.nan
+    X,
+    y,
+    x_embeddings,
+    y_embeddings,
+    *,
+    x_groups=None,
+    y_groups=None,
+    min_fires=2,
+    fill_value=np.nan,
 ):
     """Mean cosine of samples of two views that a latent is active on, for each latent.
 
@@ -130,6 +156,14 @@ def multimodal_monosemanticity_score(
     y_embeddings : array-like of shape (n_samples_y, n_features)
         Embeddings of the samples of the second view, in the same space.
 
+    x_groups : array-like of shape (n_samples,), default=None
+        Item that each sample of the first view belongs to. The first sample of each
+        item is taken, as one that is there several times counts several times as a
+        fire. If None, every sample is an item of its own.
+
+    y_groups : array-like of shape (n_samples_y,), default=None
+        The same for the second view.
+
     min_fires : int, default=2
         Number of samples of each view that a latent must be active in to have a score.
 
@@ -147,6 +181,12 @@ def multimodal_monosemanticity_score(
     ValueError
         If the shapes do not fit, or if an embedding is zero.
 
+    Warns
+    -----
+    UserWarning
+        If a tenth of the embeddings of a view or more are repeats and no groups of it
+        are given.
+
     See Also
     --------
     monosemanticity_score : The same inside one view.
@@ -161,14 +201,16 @@ def multimodal_monosemanticity_score(
     >>> from skxsae.metrics import multimodal_monosemanticity_score
     >>> X, y = [[1, 1], [1, 1], [0, 0]], [[2, 0], [2, 1], [0, 1]]
     >>> x_embeddings = [[1.0, 0.0], [2.0, 0.0], [0.0, 1.0]]
-    >>> y_embeddings = [[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]
+    >>> y_embeddings = [[1.0, 0.0], [4.0, 0.0], [0.0, 1.0]]
     >>> multimodal_monosemanticity_score(X, y, x_embeddings, y_embeddings)
     array([1. , 0.5])
     """
     X, y = check_codes(X, "X"), check_codes(y, "y")
     check_width(X, y, "X", "y", SAME_LATENTS)
-    of_x = _activation_sums(X, x_embeddings, "x_embeddings")
-    of_y = _activation_sums(y, y_embeddings, "y_embeddings")
+    x_items = _items(X, x_embeddings, x_groups, "x_embeddings", "x_groups")
+    y_items = _items(y, y_embeddings, y_groups, "y_embeddings", "y_groups")
+    of_x = _activation_sums(*x_items, "x_embeddings")
+    of_y = _activation_sums(*y_items, "y_embeddings")
     check_width(of_x.embedding, of_y.embedding, "x_embeddings", "y_embeddings")
     pairs = of_x.total * of_y.total
     likeness = np.einsum("ij,ij->i", of_x.embedding, of_y.embedding)
@@ -185,10 +227,24 @@ class _ActivationSums(NamedTuple):
     embedding: np.ndarray  # (n_latents, n_features), of unit rows
 
 
-def _activation_sums(codes, embeddings, name):
-    """Sums over the rows of codes and of embeddings, in blocks of rows."""
+def _items(codes, embeddings, groups, name, groups_name):
+    """Codes and checked embeddings of the first sample of each item."""
     embeddings = check_embeddings(embeddings, name)
     check_consistent_length(codes, embeddings)
+    if groups is None:
+        consequence = (
+            "a sample that is there several times is like itself. Pass "
+            f"{groups_name}, the item of each sample."
+        )
+        warn_of_repeats({name: embeddings}, consequence, stacklevel=5)
+        return codes, embeddings
+    groups = check_groups(groups, codes.shape[0])
+    first = np.sort(np.unique(groups, return_index=True)[1])
+    return codes[first], embeddings[first]
+
+
+def _activation_sums(codes, embeddings, name):
+    """Sums over the rows of codes and of embeddings, in blocks of rows."""
     n_samples, n_latents = codes.shape
     fires = count_fires(codes)
     n_absent = n_samples - fires

@@ -1,6 +1,7 @@
 """Recall at k under the protocols of published tables, each named with its result."""
 
 from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
 import pandas as pd
@@ -88,7 +89,7 @@ class ProtocolRecall:
         "y": ["array-like", "sparse matrix"],
         "protocol": [StrOptions(set(RECALL_PROTOCOLS))],
         "groups": ["array-like", None],
-        "k": ["array-like"],
+        "k": ["array-like", Integral],
     },
     prefer_skip_nested_validation=True,
 )
@@ -120,7 +121,7 @@ def recall_by_protocol(X, y, *, protocol="all_captions", groups=None, k=(1, 5, 1
     groups : array-like of shape (n_samples,), default=None
         Item that each pair belongs to. If None, every pair is an item of its own.
 
-    k : sequence of int, default=(1, 5, 10)
+    k : int or sequence of int, default=(1, 5, 10)
         Numbers of answers that are looked at.
 
     Returns
@@ -171,7 +172,16 @@ def recall_by_protocol(X, y, *, protocol="all_captions", groups=None, k=(1, 5, 1
         if choices["pairs"] != "all":
             first = np.sort(np.unique(groups, return_index=True)[1])
             X, y, groups = X[first], y[first], groups[first]
-    ranks = rank_pairs(X, y, groups, choices["candidates"])
     size = choices["candidates"] or 1
+    if X.shape[0] < size:
+        raise ValueError(
+            f"protocol={protocol!r} needs {size} pairs of different groups or more, "
+            f"got {X.shape[0]}. Give more, or use recall_at_k_score with fewer "
+            "candidates."
+        )
+    ranks = rank_pairs(X, y, groups, choices["candidates"])
+    k = tuple(np.atleast_1d(np.asarray(k)).tolist())
+    for n in k:  # a k that the galleries do not have is refused here, not later
+        ranks.recall(n)
     n_pairs = X.shape[0] - X.shape[0] % size
-    return ProtocolRecall(protocol, choices, tuple(k), n_pairs, ranks)
+    return ProtocolRecall(protocol, choices, k, n_pairs, ranks)

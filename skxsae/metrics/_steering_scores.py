@@ -1,7 +1,7 @@
 """Does adding the direction of a concept bring what shows the concept to the top?"""
 
 from dataclasses import dataclass
-from numbers import Integral
+from numbers import Integral, Real
 
 import numpy as np
 import pandas as pd
@@ -104,7 +104,7 @@ class SteeringResult:
         "relevance": ["array-like", "sparse matrix"],
         "concepts": ["array-like", None],
         "reconstructions": ["array-like", None],
-        "strengths": ["array-like"],
+        "strengths": ["array-like", Real],
         "exclude_source": ["boolean"],
         "ties": [StrOptions({"pessimistic", "optimistic"})],
         "k": [Interval(Integral, 1, None, closed="left")],
@@ -155,7 +155,8 @@ def steering_scores(
         them in place of the embeddings, which is the same as to add the strength to the
         code before it is decoded.
 
-    strengths : array-like of shape (n_strengths,), default=(0, 0.1, 0.25, 0.5, 1, 2)
+    strengths : float or array-like of shape (n_strengths,), \
+            default=(0, 0.1, 0.25, 0.5, 1, 2)
         Multiples of the directions. 0 shows what the sources do alone.
 
     exclude_source : bool, default=True
@@ -177,8 +178,9 @@ def steering_scores(
     Raises
     ------
     ValueError
-        If shapes do not fit, a concept or source is not there, the gallery of a query
-        has no relevant item, or sources that are no rows are to be excluded.
+        If shapes do not fit, a concept or source is not there, there is no source, the
+        gallery has fewer items than `k`, the gallery of a query has no relevant item,
+        or sources that are no rows are to be excluded.
 
     See Also
     --------
@@ -223,8 +225,12 @@ def steering_scores(
             f"({len(gallery)}, {len(directions)})."
         )
     strengths = check_array(
-        strengths, ensure_2d=False, dtype=np.float64, input_name="strengths"
+        np.atleast_1d(strengths),
+        ensure_2d=False,
+        dtype=np.float64,
+        input_name="strengths",
     ).reshape(-1)
+    _check_k(k, len(gallery) - bool(exclude_source), exclude_source)
     rows, base = _check_sources(sources, gallery, exclude_source)
     if reconstructions is not None:
         reconstructions = check_directions(reconstructions, "reconstructions")
@@ -264,11 +270,30 @@ def steering_scores(
     return SteeringResult(strengths, concepts, **scores, k=int(k), protocol=protocol)
 
 
+def _check_k(k, n_ranked, exclude_source):
+    """No more places than a ranking has."""
+    if k > n_ranked:
+        without = ", without the source," if exclude_source else ""
+        raise ValueError(
+            f"k={k} is larger than the gallery of{without} {n_ranked} items: every "
+            "item would be found. Use a smaller k."
+        )
+
+
 def _check_sources(sources, gallery, exclude_source):
     """Rows of the sources in the gallery, None if they have none, and embeddings."""
     sources = np.asarray(sources)
-    if sources.ndim == 1 and np.issubdtype(sources.dtype, np.integer):
-        if len(sources) and (sources.min() < 0 or sources.max() >= len(gallery)):
+    if not len(sources):
+        raise ValueError("sources is empty: give at least one to steer.")
+    if sources.ndim == 1:
+        if not np.issubdtype(sources.dtype, np.integer):
+            raise ValueError(
+                f"sources must be ints, the rows of the gallery that are steered, got "
+                f"{sources.dtype}. Use np.flatnonzero(mask) for a mask, or "
+                "sources.astype(int) for whole numbers; embeddings must be "
+                "2-dimensional."
+            )
+        if sources.min() < 0 or sources.max() >= len(gallery):
             raise ValueError(
                 f"sources must be rows of the gallery, from 0 to {len(gallery) - 1}, "
                 f"got {sources.min()} to {sources.max()}."

@@ -4,12 +4,13 @@ from numbers import Integral, Real
 
 import numpy as np
 from scipy import sparse
-from sklearn.utils import check_array, check_consistent_length, column_or_1d
+from sklearn.utils import check_array, check_consistent_length
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
-from skxsae.metrics._codes import check_codes, unit_rows
+from skxsae.metrics._codes import check_codes, check_labels, unit_rows
 from skxsae.metrics._ranking import Items, count_ahead
 from skxsae.metrics._recall import TIES, QueryRanks
+from skxsae.metrics._support import count_fires
 
 
 @validate_params(
@@ -40,7 +41,8 @@ def class_prototypes(embeddings, labels=None):
     Raises
     ------
     ValueError
-        If `labels` are missing or not needed, or the numbers of rows differ.
+        If `labels` are missing or not needed, the numbers of rows differ, or there is
+        no template.
 
     See Also
     --------
@@ -69,13 +71,17 @@ def class_prototypes(embeddings, labels=None):
             f"{'missing' if labels is None else 'given'}: pass an array of shape "
             "(n_classes, n_templates, n_features) alone, or rows and the class of each."
         )
+    if not embeddings.size:
+        raise ValueError(
+            f"embeddings has shape {embeddings.shape}: each class needs a template."
+        )
     if labels is None:
         n_classes, n_templates, n_features = embeddings.shape
         classes, label = np.arange(n_classes), np.repeat(range(n_classes), n_templates)
         embeddings = embeddings.reshape(-1, n_features)
     else:
         check_consistent_length(embeddings, labels)
-        classes, label = np.unique(column_or_1d(labels), return_inverse=True)
+        classes, label = np.unique(check_labels(labels, "labels"), return_inverse=True)
     sums = np.zeros((len(classes), embeddings.shape[1]))
     np.add.at(sums, label, unit_rows(embeddings))
     return unit_rows(sums)
@@ -146,8 +152,8 @@ def zero_shot_accuracy(
     Raises
     ------
     ValueError
-        If the codes differ in width, a label is no class, or there are fewer classes
-        than `k`.
+        If the codes differ in width, a label is no class, there are fewer classes than
+        `k`, or `max_fire_rate` leaves no latent.
 
     See Also
     --------
@@ -186,8 +192,13 @@ def zero_shot_accuracy(
             "every sample would be a hit. Use a smaller k."
         )
     if max_fire_rate is not None:
-        fires = np.asarray((codes != 0).sum(axis=0)).ravel()
-        kept = np.flatnonzero(fires <= max_fire_rate * codes.shape[0])
+        # not against a product, whose rounding could exclude a rate that is reached
+        kept = np.flatnonzero(count_fires(codes) / codes.shape[0] <= max_fire_rate)
+        if not (len(kept) and (codes[:, kept] != 0).sum()):
+            raise ValueError(
+                f"max_fire_rate={max_fire_rate} leaves no latent that is active: use a "
+                "higher rate, or None for all."
+            )
         codes, class_codes = codes[:, kept], class_codes[:, kept]
     ranks = _class_ranks(codes, class_codes, rows, block_size)
     return float(ranks.hits(k, ties=ties).mean())
@@ -195,8 +206,10 @@ def zero_shot_accuracy(
 
 def _class_rows(labels, classes, n_classes):
     """Row of the class of each sample."""
-    labels = column_or_1d(labels)
-    classes = np.arange(n_classes) if classes is None else column_or_1d(classes)
+    labels = check_labels(labels, "labels")
+    if classes is None:
+        classes = np.arange(n_classes)
+    classes = check_labels(classes, "classes")
     if len(classes) != n_classes or len(np.unique(classes)) != n_classes:
         raise ValueError(
             f"classes must be {n_classes} different labels, one for each row of "

@@ -61,6 +61,7 @@ def make(seed, n_samples=6, n_latents=7, n_features=4, n_active=4):
     return X, codes, components, *rng.standard_normal((2, n_features))
 
 
+@pytest.mark.filterwarnings("ignore:codes @ components:UserWarning")
 @settings(deadline=None, max_examples=25)
 @given(seed=st.integers(0, 1000), cells=st.sampled_from([1, 12, 2**18]))
 def test_curves_match_their_definition(seed, cells):
@@ -107,6 +108,7 @@ def test_shorter_and_longer_curves():
     assert_allclose(longer.deletion[:width], full.deletion[:-1])
 
 
+@pytest.mark.filterwarnings("ignore:codes @ components:UserWarning")
 @settings(deadline=None, max_examples=15)
 @given(seed=st.integers(0, 1000))
 def test_order_of_latents_and_units_do_not_matter(seed):
@@ -134,12 +136,20 @@ def test_float32_and_rows_without_a_code():
     assert_allclose(curves.to_frame(), wide.to_frame(), rtol=1e-12)
 
 
-def test_rows_that_equal_the_mean_are_left_out():
+def test_rows_that_equal_the_mean_count_as_in_r2():
     X, codes, components, _, mean = make(1)
-    before = attribution_curves(X, codes, components, mean=mean)
-    X, codes = np.vstack([mean, X]), np.vstack([codes[:1], codes])
-    after = attribution_curves(X, codes, components, mean=mean)
-    assert_allclose(after.to_frame(), before.to_frame())
+    rounded = np.nextafter(mean, np.inf)
+    X = np.vstack([mean, rounded, X])
+    codes = np.vstack([codes[:2], codes])
+    curves = attribution_curves(X, codes, components, mean=mean)
+    whole = mean_sample_r2_score(X, codes @ components, mean=mean)
+    nothing = mean_sample_r2_score(X, np.zeros_like(X), mean=mean)
+    assert_allclose([curves.insertion[-1], curves.deletion[0]], whole)
+    assert_allclose([curves.deletion[-1], curves.insertion[0]], nothing)
+    # what an empty code gives is exact for the first two
+    curves = attribution_curves(X, codes, components, mean=mean, intercept=mean)
+    first = attribution_curves(X[2:], codes[2:], components, mean=mean, intercept=mean)
+    assert_allclose(curves.insertion[0], (2 + 6 * first.insertion[0]) / 8)
     constant = np.full((3, 4), 0.1)
     with pytest.raises(ValueError, match="X equals mean in every row"):
         attribution_curves(constant, codes[:3], components)
@@ -162,3 +172,19 @@ def test_bad_arguments_are_named(score, changed, message):
     arguments = {"X": np.eye(3), "codes": np.eye(3), "components": np.eye(3)}
     with pytest.raises(ValueError, match=message):
         score(**arguments | changed)
+
+
+@pytest.mark.parametrize("score", [attribution_curves, insertion_score, deletion_score])
+def test_parts_that_do_not_belong_together_are_told_of(score):
+    rng = np.random.default_rng(0)
+    codes = rng.exponential(size=(50, 6)) * (rng.random((50, 6)) < 0.5)
+    components, intercept = rng.standard_normal((6, 4)), np.full(4, 3.0)
+    X = codes @ components + intercept
+    score(X, codes, components, intercept=intercept)
+    with pytest.warns(UserWarning, match="explains -.* of the variance") as caught:
+        score(X, codes, components)
+    assert "intercept" in str(caught[0].message)
+    assert "scale_" in str(caught[0].message)
+    assert caught[0].filename == __file__
+    with pytest.warns(UserWarning, match="explains -"):
+        score(X, codes, 5 * components, intercept=intercept)

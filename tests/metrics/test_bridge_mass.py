@@ -61,7 +61,7 @@ def test_masses_are_sums_between_kinds(bridge, scores, absolute):
         for row in rows.itertuples():
             mass = expected.get((row.x_kind, row.y_kind), 0.0)
             assert_allclose(row.mass, mass, atol=1e-12)
-            if total != 0:
+            if total > 0:
                 assert_allclose(row.share, mass / total, atol=1e-12)
             else:
                 assert np.isnan(row.share)
@@ -94,14 +94,17 @@ def plain_touching(bridge, bimodal, absolute):
     return touching, rest
 
 
+@pytest.mark.filterwarnings("ignore:functional.* is NaN:UserWarning")
 @given(bridge=BRIDGES, bimodal=MASKS, absolute=st.booleans(), seed=st.integers(0, 99))
 def test_ratio_is_touching_over_rest(bridge, bimodal, absolute, seed):
     touching, rest = plain_touching(bridge, bimodal, absolute)
     rho = functional_alignment_ratio(bridge, bimodal, absolute=absolute)
-    if rest != 0:
+    if min(touching, rest) < 0:
+        assert np.isnan(rho)
+    elif rest != 0:
         assert_allclose(rho, touching / rest, rtol=1e-12)
     elif touching != 0:
-        assert rho == np.copysign(np.inf, touching)
+        assert rho == np.inf
     else:
         assert np.isnan(rho)
     order = np.random.default_rng(seed).permutation(N_LATENTS)
@@ -132,6 +135,7 @@ def plain_agreement(plan, D, bimodal, energies):
     return alpha / eps * (1 - eps) / ((1 - c) - alpha)
 
 
+@pytest.mark.filterwarnings("ignore:functional.* is NaN:UserWarning")
 @given(seed=st.integers(0, 1000), n_bimodal=st.integers(1, 4))
 def test_agreement_is_equation_9(seed, n_bimodal):
     rng = np.random.default_rng(seed)
@@ -141,7 +145,12 @@ def test_agreement_is_equation_9(seed, n_bimodal):
     found = functional_distributional_agreement(
         bridge_matrix(plan, D), bimodal, energies
     )
-    assert_allclose(found, plain_agreement(plan, D, bimodal, energies), rtol=1e-6)
+    bridge = bridge_matrix(plan, D).toarray()
+    if min(plain_touching(bridge, bimodal, absolute=False)) < 0:
+        expected = np.nan
+    else:
+        expected = plain_agreement(plan, D, bimodal, energies)
+    assert_allclose(found, expected, rtol=1e-6)
     scaled = functional_distributional_agreement(
         bridge_matrix(plan, 2 * D), bimodal, 9 * energies
     )
@@ -151,8 +160,35 @@ def test_agreement_is_equation_9(seed, n_bimodal):
 def test_agreement_without_rest():
     agreement = functional_distributional_agreement
     assert agreement(np.diag([1.0, 0.0]), np.array([True, False]), [1.0, 1.0]) == np.inf
-    assert np.isnan(agreement(np.eye(2), np.array([True, True]), [1.0, 1.0]))
-    assert agreement(np.eye(2), np.array([True, False]), [3.0, 1.0]) == 1 / 3
+    halves = np.eye(2) / 2
+    assert np.isnan(agreement(halves, np.array([True, True]), [1.0, 1.0]))
+    assert agreement(halves, np.array([True, False]), [3.0, 1.0]) == 1 / 3
+
+
+@pytest.mark.parametrize(
+    ("bridge", "bimodal"),
+    [
+        ([[-0.4, 0.0], [0.0, -0.1]], [True, False]),  # would be 4
+        ([[0.4, 0.0], [0.0, -0.1]], [True, False]),
+        ([[-0.4, 0.0], [0.0, 0.1]], [True, False]),
+        ([[-0.4, 0.0], [0.0, -0.1]], [True, True]),  # would be infinite
+        ([[-0.4, 0.0], [0.0, -0.1]], [False, False]),
+    ],
+)
+def test_there_is_no_ratio_of_negative_masses(bridge, bimodal):
+    with pytest.warns(UserWarning, match=r"alignment_ratio is NaN: .* -0\.\d"):
+        assert np.isnan(functional_alignment_ratio(bridge, bimodal))
+    with pytest.warns(UserWarning, match="distributional_agreement is NaN"):
+        assert np.isnan(functional_distributional_agreement(bridge, bimodal, [1, 2]))
+    rho = functional_alignment_ratio(bridge, bimodal, absolute=True)
+    assert rho == pytest.approx({1: 4.0, 2: np.inf, 0: 0.0}[sum(bimodal)])
+
+
+def test_shares_of_a_negative_total_are_not_given():
+    frame = bridge_mass([[3.0, 0.0], [0.0, -5.0]], [0.5, 0.9], tau=0.2)
+    assert frame["mass"].tolist() == [3.0, 0, 0, 0, -5.0, 0, 0, 0, 0]
+    assert frame["share"].isna().all()
+    assert (frame["tau"] == 0.2).all()
 
 
 @pytest.mark.parametrize(
@@ -166,6 +202,17 @@ def test_agreement_without_rest():
             lambda: functional_alignment_ratio(np.eye(2), [True]),
             "bimodal has 1 entries, but there are 2 latents",
         ),
+        (
+            lambda: functional_distributional_agreement(
+                np.eye(2), [True, False], [1.0, 1.0]
+            ),
+            "bridge has a mass of 2, .*B_Gamma",
+        ),
+        (
+            lambda: functional_alignment_ratio(np.eye(2), [0.5, 1.0]),
+            "give what bimodal_latents",
+        ),
+        (lambda: bridge_mass(np.eye(2), [True, False]), "scores is a mask of bool"),
         (
             lambda: functional_distributional_agreement(
                 np.eye(2), [True, False], [1.0]

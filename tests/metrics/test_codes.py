@@ -147,3 +147,12 @@ def test_a_sparse_and_a_dense_view_meet_as_csr():
 def test_bad_codes_are_named(X, y, message):
     with pytest.raises(ValueError, match=message):
         check_paired_codes(X, y)
+
+
+def test_an_estimator_is_no_code():
+    class Estimator:
+        def fit(self):
+            """As estimators have."""
+
+    with pytest.raises(TypeError, match="codes is an estimator, Estimator: pass the"):
+        check_codes(Estimator(), "codes")

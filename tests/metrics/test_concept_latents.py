@@ -128,3 +128,15 @@ def test_equal_draws_as_many_as_mention_the_concept():
         for n in ("equal", mentions.sum(), 4 * mentions.sum())
     }
     assert drawn["equal"] == drawn[mentions.sum()] != drawn[4 * mentions.sum()]
+
+
+def test_a_concept_without_sources_is_refused():
+    with pytest.raises(ValueError, match=r"relevance\[:, 1\] is true of all items"):
+        sample_steering_sources([[True, True], [False, True]])
+
+
+def test_counts_are_no_indicator():
+    with pytest.raises(ValueError, match=r"mentions must be bool.* from 0 to 2.*!= 0"):
+        concept_latents(np.eye(2), [[2, 0], [0, 1]])
+    with pytest.raises(ValueError, match="relevance must be bool"):
+        sample_steering_sources(sparse.csr_array([[-1.0, 0], [0, 1]]))

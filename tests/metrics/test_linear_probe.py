@@ -2,6 +2,8 @@ import warnings
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
@@ -53,7 +55,30 @@ def test_labels_may_be_words_and_some_unseen():
     words = np.array(["cat", "dog", "emu"])[LABELS]
     accuracy = linear_probe_accuracy(CODES[:200], words[:200], CODES[200:], words[200:])
     assert accuracy == linear_probe_accuracy(*SPLIT)
-    assert linear_probe_accuracy(CODES, words, CODES, np.full(300, "yak")) == 0
+    some = np.where(LABELS == 0, "yak", words)
+    seen = linear_probe_accuracy(CODES, words, CODES[LABELS > 0], words[LABELS > 0])
+    accuracy = linear_probe_accuracy(CODES, words, CODES, some)
+    assert accuracy == pytest.approx(seen * np.mean(LABELS > 0))
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    seed=st.integers(0, 1000),
+    kind=st.sampled_from([np.asarray, sparse.csr_array, np.float32]),
+    normalize=st.sampled_from(["scale", "l2", None]),
+)
+def test_accuracy_of_any_codes(seed, kind, normalize):
+    rng = np.random.default_rng(seed)
+    codes = rng.integers(0, 3, (20, 4)) * rng.integers(0, 2, (20, 4)) * 1.0
+    labels = np.append([0, 1], rng.integers(0, 3, 18))
+    split = codes[:12], labels[:12], codes[12:], labels[12:]
+    if not set(labels[:12]) & set(labels[12:]):
+        return
+    expected = reference_accuracy(*split, normalize, 1.0)
+    found = linear_probe_accuracy(
+        kind(split[0]), labels[:12], kind(split[2]), labels[12:], normalize=normalize
+    )
+    assert found == pytest.approx(expected)
 
 
 def test_codes_of_zeros_predict_the_most_frequent_class():
@@ -77,3 +102,12 @@ def test_what_does_not_fit_is_refused():
         linear_probe_accuracy(X, labels, X_test, test_labels[1:])
     with pytest.raises(ValueError, match="inconsistent numbers"):
         linear_probe_accuracy(X, labels[1:], X_test, test_labels)
+    with pytest.raises(ValueError, match=r"None of test_labels, such as .* one form"):
+        linear_probe_accuracy(X, labels, X_test, test_labels.astype(str))
+    with pytest.raises(ValueError, match=r"labels has a single class, .*0"):
+        linear_probe_accuracy(X, 0 * labels, X_test, test_labels)
+    one_hot = np.eye(3)[labels]
+    with pytest.raises(ValueError, match=r"labels must be 1-d.*labels.argmax\(axis=1"):
+        linear_probe_accuracy(X, one_hot, X_test, test_labels)
+    with pytest.raises(ValueError, match="test_labels must be 1-dimensional"):
+        linear_probe_accuracy(X, labels, X_test, np.eye(3)[test_labels])

@@ -130,6 +130,37 @@ def test_number_of_fires_that_a_score_needs():
     assert multimodal_monosemanticity_score(once, once, e, e, fill_value=-1) == -1
 
 
+def test_one_sample_of_each_item_counts():
+    rng = np.random.default_rng(0)
+    codes, y_codes = rng.exponential(size=(2, 10, 3))
+    e, f = embed(5, 10), embed(6, 10)
+    groups = rng.permutation(np.repeat(np.arange(10), 3))
+    first = np.array([np.flatnonzero(groups == g)[0] for g in range(10)])
+    X, images = codes[groups], e[groups]
+    with pytest.warns(UserWarning, match="10 of the 30 rows of embeddings.*groups"):
+        repeated = monosemanticity_score(X, images)
+    plain = monosemanticity_score(codes, e)
+    assert (repeated > plain + 0.05).all()
+    found = monosemanticity_score(sparse.csr_array(X), images, groups=groups)
+    assert_allclose(found, plain)
+    # the first sample of an item, where its samples differ
+    captions = rng.standard_normal((30, 3))
+    found = monosemanticity_score(X, captions, groups=groups)
+    assert_allclose(found, monosemanticity_score(codes, captions[first]))
+
+    of_both = multimodal_monosemanticity_score(codes, y_codes, e, f)
+    with pytest.warns(UserWarning, match="10 of the 30 rows of y_emb.*y_groups"):
+        multimodal_monosemanticity_score(codes, y_codes[groups], e, f[groups])
+    with pytest.warns(UserWarning, match="10 of the 30 rows of x_emb.*x_groups"):
+        multimodal_monosemanticity_score(X, y_codes, images, f)
+    found = multimodal_monosemanticity_score(
+        X, y_codes[groups], images, f[groups], x_groups=groups, y_groups=groups
+    )
+    assert_allclose(found, of_both)
+    with pytest.raises(ValueError, match="groups has 3 entries for 30 rows"):
+        monosemanticity_score(X, images, groups=[0, 1, 2])
+
+
 def test_a_zero_that_is_stored_is_no_activation():
     codes = sparse.csr_array(np.array([[1.0, 2.0], [-1.0, 3.0], [5.0, 1.0]]))
     codes.data[4] = 0.0
@@ -159,7 +190,7 @@ def test_a_zero_that_is_stored_is_no_activation():
         ),
         (
             lambda: multimodal_monosemanticity_score(
-                np.eye(2), np.eye(2), np.eye(2), np.ones((2, 3))
+                np.eye(2), np.eye(2), np.eye(2), np.eye(2, 3)
             ),
             "x_embeddings has 2 columns and y_embeddings has 3",
         ),

@@ -2,6 +2,8 @@ import warnings
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import sparse
 
 from skxsae.metrics import recall_at_k_score, recall_drop_at_k
@@ -41,6 +43,21 @@ def test_drop_is_the_difference_of_recalls(pair, k):
     assert recall_drop_at_k(X, y, 2 * X, y, k=k) == 0
 
 
+@pytest.mark.filterwarnings("ignore:Only .* distinct:UserWarning")
+@settings(deadline=None, max_examples=25)
+@given(seed=st.integers(0, 1000), n=st.integers(2, 10), n_kept=st.integers(1, 4))
+def test_drop_of_any_rows(seed, n, n_kept):
+    rng = np.random.default_rng(seed)
+    X, y = rng.standard_normal((2, n, 4))
+    mask = np.arange(4) < n_kept
+    expected = reference_recall(X, y, 1) - reference_recall(X * mask, y * mask, 1)
+    drop = recall_drop_at_k(sparse.csr_array(X), y, X * mask, y * mask)
+    assert drop == pytest.approx(expected, abs=1e-12)
+    order = rng.permutation(n)
+    moved = 3 * X[order], y[order], X[order] * mask, 2 * y[order] * mask
+    assert recall_drop_at_k(*moved) == pytest.approx(expected, abs=1e-12)
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -66,8 +83,11 @@ def test_options_are_those_of_recall(pair, options):
 
 def test_full_rows_that_repeat_warn(pair):
     X, y = pair
-    with pytest.warns(UserWarning, match="Only 6 of the 60 rows of X are distinct"):
+    with pytest.warns(UserWarning, match="Only 6 of the 60 rows of X are") as caught:
         recall_drop_at_k(np.repeat(X[:6], 10, axis=0), y, X, y)
+    assert "Pass groups" in str(caught[0].message)
+    assert "scorer" not in str(caught[0].message)
+    assert caught[0].filename == __file__
 
 
 def test_true_ties_count_or_not():

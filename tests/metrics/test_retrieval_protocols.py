@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from retrieval_reference import reference_recall
 from scipy import sparse
@@ -57,8 +59,33 @@ def test_repeated_rows_without_groups_warn():
 
 
 def test_too_few_pairs_for_a_batch():
-    with pytest.raises(ValueError, match="candidates=256 is larger"):
+    with pytest.raises(ValueError, match=r"batches_of_256. needs 256 .*got 30"):
         recall_by_protocol(X, Y, groups=GROUPS, protocol="batches_of_256")
+
+
+def test_k_is_checked_at_once_and_may_be_a_number():
+    with pytest.raises(ValueError, match="k=300 is larger than the gallery"):
+        recall_by_protocol(X, Y, groups=GROUPS, k=[1, 300])
+    with pytest.raises(ValueError, match="k must be an int of at least 1"):
+        recall_by_protocol(X, Y, groups=GROUPS, k=[1.5])
+    one = recall_by_protocol(X, Y, groups=GROUPS, k=5)
+    assert one.k == (5,)
+    several = recall_by_protocol(X, Y, groups=GROUPS, k=(5,))
+    assert one.to_frame().equals(several.to_frame())
+
+
+@settings(deadline=None, max_examples=20)
+@given(seed=st.integers(0, 1000), n=st.integers(2, 12), n_groups=st.integers(2, 5))
+def test_all_captions_of_any_codes(seed, n, n_groups):
+    rng = np.random.default_rng(seed)
+    codes = [rng.integers(-1, 2, (n, 3)) * 1.0 for _ in range(2)]
+    groups = rng.integers(0, n_groups, n)
+    groups[:2] = [0, 1]
+    table = recall_by_protocol(*codes, groups=groups, k=1).to_frame()
+    for direction in ("x_to_y", "y_to_x"):
+        expected = reference_recall(*codes, 1, direction, groups)
+        found = table.loc[("all_captions", direction), "recall@1"]
+        assert_allclose(found, expected, atol=1e-12)
 
 
 def test_the_choices_of_a_result_are_its_own():

@@ -62,7 +62,7 @@ def make_case(seed, n_gallery=15, n_concepts=3, integers=False):
     st.booleans(),
     st.booleans(),
     st.sampled_from(["pessimistic", "optimistic"]),
-    st.sampled_from([1, 3, 10, 30]),
+    st.sampled_from([1, 3, 10, 14]),
 )
 def test_measures_are_those_of_a_plain_loop(seed, integers, exclude, ties, k):
     gallery, directions, relevance = make_case(seed, integers=integers)
@@ -195,6 +195,15 @@ def test_the_published_size_takes_seconds():
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
+        (
+            {"k": 15},
+            "k=15 is larger than the gallery of, without the source",
+        ),
+        ({"k": 16, "exclude_source": False}, "k=16 is larger than the gallery of 15"),
+        ({"sources": []}, "sources is empty"),
+        ({"sources": [0.0]}, "sources must be ints, .* got float64"),
+        ({"sources": [True] + [False] * 14}, r"got bool. Use np.flatnonzero\(mask\)"),
+        ({"relevance": np.full((15, 3), 0.5)}, "relevance must be bool, or 0 and 1"),
         ({"sources": [15]}, "rows of the gallery, from 0 to 14, got 15 to 15"),
         ({"sources": [[1.0, 0, 0, 0]]}, "needs the rows of the sources"),
         ({"sources": [[1.0]], "exclude_source": False}, "sources has 1 columns"),
@@ -215,6 +224,15 @@ def test_what_does_not_fit_is_refused(changed, message):
     }
     with pytest.raises(ValueError, match=message):
         steering_scores(**arguments | changed)
+
+
+def test_one_strength_may_be_a_number():
+    gallery, directions, relevance = make_case(0)
+    one, several = (
+        steering_scores([0], gallery, directions, relevance, strengths=strengths)
+        for strengths in (2, [2.0])
+    )
+    assert one.to_frame().equals(several.to_frame())
 
 
 def test_the_unit_of_the_embeddings_does_not_matter_even_for_ties():

@@ -56,6 +56,14 @@ def test_every_latent_is_in_one_mask(X, y, min_fires):
     assert frame.loc["both", "n_latents"] == split.both.sum()
 
 
+def test_a_sample_less_than_the_rate_is_not_always_on():
+    codes = np.ones((20_000, 3))
+    codes[0, 1] = 0.0
+    codes[: 20_000 // 2 + 1, 2] = 0.0
+    assert always_on_latents(codes).tolist() == [True, False, False]
+    assert always_on_latents(codes, min_rate=0.5).tolist() == [True, True, False]
+
+
 def test_a_zero_that_is_stored_is_no_activation():
     codes = sparse.csr_array((np.array([0.0, 1.0]), ([0, 0], [0, 1])), shape=(1, 2))
     assert codes.nnz == 2

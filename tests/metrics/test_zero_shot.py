@@ -56,6 +56,10 @@ def reference_accuracy(codes, class_codes, labels, k, ties, max_fire_rate=None):
 def test_accuracy_is_that_of_a_plain_loop(
     codes, class_codes, labels, k, ties, rate, kind
 ):
+    if rate is not None and not codes[:, (codes != 0).mean(axis=0) <= rate].any():
+        with pytest.raises(ValueError, match=f"max_fire_rate={rate} leaves no latent"):
+            zero_shot_accuracy(kind(codes), class_codes, labels, max_fire_rate=rate)
+        return
     expected = reference_accuracy(codes, class_codes, labels, k, ties, rate)
     actual = zero_shot_accuracy(
         kind(codes), class_codes, labels, k=k, ties=ties, max_fire_rate=rate
@@ -95,6 +99,15 @@ def test_a_latent_that_fires_on_more_than_the_rate_is_left_out():
     assert zero_shot_accuracy(codes[:2], class_codes, [0, 1]) == 0.5
 
 
+def test_a_rate_that_is_reached_is_no_more_than_it():
+    codes = np.zeros((100, 2))
+    codes[:29, 0] = 1.0  # 29 / 100 <= 0.29, but 29 > 0.29 * 100
+    codes[29:, 1] = 1.0
+    labels = np.arange(100) >= 29
+    accuracy = zero_shot_accuracy(codes, np.eye(2), labels * 1, max_fire_rate=0.29)
+    assert accuracy == 0.29
+
+
 def test_large_sparse_codes_stay_sparse():
     rng = np.random.default_rng(0)
     codes = sparse.random_array((20_000, 8192), density=0.002, rng=rng, format="csr")
@@ -113,6 +126,8 @@ def test_large_sparse_codes_stay_sparse():
     [
         (([[1.0, 0]], [[1.0]], [0]), "2 columns and class_codes have 1"),
         (([[1.0]], [[1.0]], [1]), r"labels\[0\] is .*1.* none of the 1 classes"),
+        (([[1.0]], [[1.0]], [[1, 0]]), r"labels must be 1-d.*labels.argmax\(axis=1\)"),
+        (([[1.0]], [[1.0]], 0), "labels"),
         (([[1.0]], [[1.0]], [0, 0]), "inconsistent numbers of samples"),
     ],
 )
@@ -162,3 +177,8 @@ def test_templates_that_cancel_out_leave_zeros():
 def test_labels_go_with_rows_only(shape, labels):
     with pytest.raises(ValueError, match="pass an array of shape"):
         class_prototypes(np.ones(shape), labels)
+
+
+def test_a_class_without_templates_is_refused():
+    with pytest.raises(ValueError, match=r"shape \(2, 0, 3\): each class needs a temp"):
+        class_prototypes(np.zeros((2, 0, 3)))
