@@ -14,6 +14,7 @@ from skxsae.metrics._bridge_mass import (
     functional_alignment_ratio,
     functional_distributional_agreement,
 )
+from skxsae.metrics._classification_result import ClassificationResult
 from skxsae.metrics._code_structure import (
     CodeReport,
     code_effective_rank,
@@ -102,6 +103,7 @@ from skxsae.metrics._zero_shot import class_prototypes, zero_shot_accuracy
 __all__ = [
     "AttributionCurves",
     "BiasLatents",
+    "ClassificationResult",
     "CodeReport",
     "DictionaryReport",
     "EnergyShares",

@@ -303,7 +303,8 @@ def _warn_if_useless(explained):
         f"codes @ components + intercept explains {explained:.3g} of the variance of "
         "X, less than mean does. Are components in units of X (an estimator that "
         "scales its input has them in scaled units: multiply by scale_), and is "
-        "intercept what an empty code decodes to? skxsae.inspection.decoder gives both.",
+        "intercept what an empty code decodes to? skxsae.inspection.decoder gives "
+        "both.",
         UserWarning,
         stacklevel=5,
     )

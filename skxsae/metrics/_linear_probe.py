@@ -7,6 +7,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.utils import check_consistent_length
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
+from skxsae.metrics._classification_result import ClassificationResult
 from skxsae.metrics._codes import check_codes, check_labels, row_norms, unit_rows
 
 
@@ -32,11 +33,20 @@ _NORMALIZE = {
         "normalize": [StrOptions({"scale", "l2"}), None],
         "C": [Interval(Real, 0, None, closed="neither")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "return_result": ["boolean"],
     },
     prefer_skip_nested_validation=True,
 )
 def linear_probe_accuracy(
-    codes, labels, test_codes, test_labels, *, normalize="scale", C=1.0, max_iter=1000
+    codes,
+    labels,
+    test_codes,
+    test_labels,
+    *,
+    normalize="scale",
+    C=1.0,
+    max_iter=1000,
+    return_result=False,
 ):
     """Accuracy on test samples of a logistic regression on codes.
 
@@ -68,10 +78,14 @@ def linear_probe_accuracy(
     max_iter : int, default=1000
         Largest number of iterations.
 
+    return_result : bool, default=False
+        Whether to return a :class:`ClassificationResult`, with the hit of each sample
+        and the protocol, and not the accuracy alone.
+
     Returns
     -------
-    float
-        Accuracy, between 0 and 1.
+    float or ClassificationResult
+        Accuracy, between 0 and 1, or the result that has it as `accuracy`.
 
     Raises
     ------
@@ -111,7 +125,19 @@ def linear_probe_accuracy(
     classifier = LogisticRegression(C=C, max_iter=max_iter)
     classifier.fit(scaled(codes, codes), labels)
     predicted = classifier.predict(scaled(test_codes, codes))
-    return float(np.mean(predicted == test_labels))
+    protocol = {
+        "task": "linear probe",
+        "classifier": "logistic regression",
+        "normalize": normalize,
+        "C": float(C),
+        "max_iter": int(max_iter),
+        "n_train": len(labels),
+        "n_samples": len(test_labels),
+        "n_classes": len(classifier.classes_),
+        "n_latents": codes.shape[1],
+    }
+    result = ClassificationResult((predicted == test_labels).astype(float), protocol)
+    return result if return_result else result.accuracy
 
 
 def _check_classes(labels, test_labels):

@@ -104,8 +104,8 @@ def monosemanticity_score(
     array([ 1.,  0., nan])
     """
     codes = check_codes(codes, "codes")
-    items = _items(codes, embeddings, groups, "embeddings", "groups")
-    sums = _activation_sums(*items, "embeddings")
+    codes, embeddings = _items(codes, embeddings, groups, "embeddings", "groups")
+    sums = _activation_sums(codes, embeddings, "embeddings")
     pairs = sums.total**2 - sums.square
     likeness = np.einsum("ij,ij->i", sums.embedding, sums.embedding) - sums.square
     defined = (sums.fires >= min_fires) & (pairs > 0)
@@ -207,10 +207,10 @@ def multimodal_monosemanticity_score(
     """
     X, y = check_codes(X, "X"), check_codes(y, "y")
     check_width(X, y, "X", "y", SAME_LATENTS)
-    x_items = _items(X, x_embeddings, x_groups, "x_embeddings", "x_groups")
-    y_items = _items(y, y_embeddings, y_groups, "y_embeddings", "y_groups")
-    of_x = _activation_sums(*x_items, "x_embeddings")
-    of_y = _activation_sums(*y_items, "y_embeddings")
+    X, x_embeddings = _items(X, x_embeddings, x_groups, "x_embeddings", "x_groups")
+    y, y_embeddings = _items(y, y_embeddings, y_groups, "y_embeddings", "y_groups")
+    of_x = _activation_sums(X, x_embeddings, "x_embeddings")
+    of_y = _activation_sums(y, y_embeddings, "y_embeddings")
     check_width(of_x.embedding, of_y.embedding, "x_embeddings", "y_embeddings")
     pairs = of_x.total * of_y.total
     likeness = np.einsum("ij,ij->i", of_x.embedding, of_y.embedding)

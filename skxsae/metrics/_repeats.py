@@ -12,7 +12,7 @@ _REPEATS_WORTH_A_WARNING = 0.1
 
 def first_equal_rows(view):
     """For each row of checked codes, the first row that equals it."""
-    first = {}
+    first: dict[int, int] = {}
     return np.array([first.setdefault(key, i) for i, key in enumerate(_keys(view))])
 
 

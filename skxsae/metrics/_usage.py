@@ -68,9 +68,9 @@ def dictionary_distance(components, features):
     if len(components) == len(features):
         return float(1.0 - match_directions(components, features)[2].mean())
     cost = np.maximum(1.0 - components @ features.T, 0.0)
-    masses = [np.full(n, 1.0 / n) for n in cost.shape]
+    of_latents, of_features = (np.full(n, 1.0 / n) for n in cost.shape)
     caller = "dictionary_distance with unequal numbers of directions"
-    return float(np.sum(exact_plan(*masses, cost, caller) * cost))
+    return float(np.sum(exact_plan(of_latents, of_features, cost, caller) * cost))
 
 
 @validate_params(

@@ -7,6 +7,7 @@ from scipy import sparse
 from sklearn.utils import check_array, check_consistent_length
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
+from skxsae.metrics._classification_result import ClassificationResult
 from skxsae.metrics._codes import check_codes, check_labels, unit_rows
 from skxsae.metrics._ranking import Items, count_ahead
 from skxsae.metrics._recall import TIES, QueryRanks
@@ -97,6 +98,7 @@ def class_prototypes(embeddings, labels=None):
         "ties": [StrOptions(set(TIES))],
         "max_fire_rate": [Interval(Real, 0, 1, closed="both"), None],
         "block_size": [Interval(Integral, 1, None, closed="left"), None],
+        "return_result": ["boolean"],
     },
     prefer_skip_nested_validation=True,
 )
@@ -110,6 +112,7 @@ def zero_shot_accuracy(
     ties="pessimistic",
     max_fire_rate=None,
     block_size=None,
+    return_result=False,
 ):
     """Share of samples whose class is among the k with the most similar codes.
 
@@ -144,10 +147,14 @@ def zero_shot_accuracy(
     block_size : int, default=None
         Number of samples that are scored at once. It does not change the result.
 
+    return_result : bool, default=False
+        Whether to return a :class:`ClassificationResult`, with the hit of each sample
+        and the protocol, and not the accuracy alone.
+
     Returns
     -------
-    float
-        Accuracy, between 0 and 1.
+    float or ClassificationResult
+        Accuracy, between 0 and 1, or the result that has it as `accuracy`.
 
     Raises
     ------
@@ -201,7 +208,20 @@ def zero_shot_accuracy(
             )
         codes, class_codes = codes[:, kept], class_codes[:, kept]
     ranks = _class_ranks(codes, class_codes, rows, block_size)
-    return float(ranks.hits(k, ties=ties).mean())
+    hits = np.empty(len(rows))
+    hits[ranks.queries] = ranks.hits(k, ties=ties)
+    protocol = {
+        "task": "zero-shot classification",
+        "similarity": "cosine",
+        "k": int(k),
+        "ties": ties,
+        "max_fire_rate": max_fire_rate,
+        "n_samples": len(rows),
+        "n_classes": class_codes.shape[0],
+        "n_latents": codes.shape[1],
+    }
+    result = ClassificationResult(hits, protocol)
+    return result if return_result else result.accuracy
 
 
 def _class_rows(labels, classes, n_classes):

@@ -111,3 +111,21 @@ def test_what_does_not_fit_is_refused():
         linear_probe_accuracy(X, one_hot, X_test, test_labels)
     with pytest.raises(ValueError, match="test_labels must be 1-dimensional"):
         linear_probe_accuracy(X, labels, X_test, np.eye(3)[test_labels])
+
+
+def test_the_result_says_which_protocol_it_is():
+    result = linear_probe_accuracy(*SPLIT, C=0.5, normalize=None, return_result=True)
+    model = LogisticRegression(C=0.5, max_iter=1000).fit(*SPLIT[:2])
+    assert result.hits.tolist() == (model.predict(SPLIT[2]) == SPLIT[3]).tolist()
+    assert result.accuracy == linear_probe_accuracy(*SPLIT, C=0.5, normalize=None)
+    assert result.protocol == {
+        "task": "linear probe",
+        "classifier": "logistic regression",
+        "normalize": None,
+        "C": 0.5,
+        "max_iter": 1000,
+        "n_train": 200,
+        "n_samples": 100,
+        "n_classes": 3,
+        "n_latents": 12,
+    }

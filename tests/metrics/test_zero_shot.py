@@ -182,3 +182,29 @@ def test_labels_go_with_rows_only(shape, labels):
 def test_a_class_without_templates_is_refused():
     with pytest.raises(ValueError, match=r"shape \(2, 0, 3\): each class needs a temp"):
         class_prototypes(np.zeros((2, 0, 3)))
+
+
+@pytest.mark.parametrize("ties", ["pessimistic", "expected"])
+def test_the_result_has_hits_in_the_order_of_the_samples(ties):
+    rng = np.random.default_rng(0)
+    codes, class_codes = rng.integers(0, 2, (30, 3)) * 1.0, np.eye(3)
+    labels = rng.integers(0, 3, 30)
+    options = {"ties": ties, "k": 1}
+    result = zero_shot_accuracy(
+        codes, class_codes, labels, max_fire_rate=0.9, return_result=True, **options
+    )
+    for hit, code, label in zip(result.hits, codes, labels, strict=True):
+        one = reference_accuracy(code[None], class_codes, [label], 1, ties)
+        assert hit == pytest.approx(one)
+    assert 0 < result.accuracy < 1
+    assert result.accuracy == zero_shot_accuracy(codes, class_codes, labels, **options)
+    assert result.protocol == {
+        "task": "zero-shot classification",
+        "similarity": "cosine",
+        "k": 1,
+        "ties": ties,
+        "max_fire_rate": 0.9,
+        "n_samples": 30,
+        "n_classes": 3,
+        "n_latents": 3,
+    }
