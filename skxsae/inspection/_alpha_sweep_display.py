@@ -3,9 +3,11 @@
 from skxsae.inspection._plotting import panel_axes, tidy
 from skxsae.inspection._sweep import (
     add_legend,
+    check_lower,
     check_measurements,
     check_names,
     draw_sweep,
+    which_is_better,
 )
 
 
@@ -31,6 +33,10 @@ class AlphaSweepDisplay:
 
     methods : list of str, default=None
         Methods to show, in this order. None means all.
+
+    lower_is_better : list of str, default=None
+        Measures of which less is better; of all others more is. If given, labels say
+        so. An empty list is right where more is better of all.
 
     Attributes
     ----------
@@ -62,10 +68,11 @@ class AlphaSweepDisplay:
     'collapse'
     """
 
-    def __init__(self, frame, *, metrics=None, methods=None):
+    def __init__(self, frame, *, metrics=None, methods=None, lower_is_better=None):
         self.frame = frame
         self.metrics = metrics
         self.methods = methods
+        self.lower_is_better = lower_is_better
 
     def plot(self, ax=None, *, line_kw=None):
         """Draw a panel for each measure.
@@ -92,12 +99,13 @@ class AlphaSweepDisplay:
             If `frame` is no DataFrame.
 
         ValueError
-            If a column is missing, a setting was measured twice, or `metrics` or
-            `methods` has a name that `frame` has not.
+            If a column is missing, a setting was measured twice, or `metrics`,
+            `methods` or `lower_is_better` has a name that `frame` has not.
         """
         table = check_measurements(self.frame, "alpha")
         metrics = check_names(self.metrics, table["metric"], "metrics")
         methods = check_names(self.methods, table["method"], "methods")
+        lower = check_lower(self.lower_is_better, table["metric"])
         table["distance"] = 1 - table["alpha"]
         self.axes_ = panel_axes(f"{type(self).__name__}.plot", ax, len(metrics))
         self.figure_ = self.axes_[0].figure
@@ -108,6 +116,7 @@ class AlphaSweepDisplay:
                 draw_sweep(panel, of_metric, "distance", methods, line_kw)
             )
             panel.set(title=metric, xlabel="Cosine distance of the directions")
+            panel.set_ylabel(which_is_better(metric, lower).capitalize())
             panel.set_ylim(bottom=min(0, panel.get_ylim()[0]))
             tidy(panel)
         add_legend(self.axes_, ax is None, methods)

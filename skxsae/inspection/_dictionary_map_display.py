@@ -3,6 +3,7 @@
 import numpy as np
 from sklearn.preprocessing import normalize
 
+from skxsae._concepts import concept_views
 from skxsae.inspection._concept_table import direction_features, place_concepts
 from skxsae.inspection._paired_concepts import paired_concepts
 from skxsae.inspection._plotting import (
@@ -14,11 +15,6 @@ from skxsae.inspection._plotting import (
 from skxsae.metrics import energy
 from skxsae.metrics._dictionary import check_dictionary, is_present
 from skxsae.metrics._modality import check_energies, check_scores, modality_scores_of
-
-_AXIS_LABELS = {
-    "pca": ("First principal component", "Second principal component"),
-    "tsne": ("t-SNE of the directions", ""),
-}
 
 
 class DictionaryMapDisplay:
@@ -61,6 +57,9 @@ class DictionaryMapDisplay:
 
     colorbar_ : matplotlib Colorbar
         What the colours mean.
+
+    legend_ : matplotlib Legend or None
+        Which energy the areas of the points stand for; None without energies.
 
     See Also
     --------
@@ -113,7 +112,8 @@ class DictionaryMapDisplay:
         Returns
         -------
         DictionaryMapDisplay
-            The display, with ``ax_``, ``figure_``, ``points_`` and ``colorbar_``.
+            The display, with ``ax_``, ``figure_``, ``points_``, ``colorbar_`` and
+            ``legend_``.
 
         Raises
         ------
@@ -134,7 +134,8 @@ class DictionaryMapDisplay:
         shown = np.flatnonzero(~np.isnan(scores))
         sizes = np.full(len(scores), 14.0)
         if self.energies is not None:
-            sizes = _areas(check_energies(self.energies, "energies", len(scores)))
+            energies = check_energies(self.energies, "energies", len(scores))
+            sizes = _areas(energies, energies.max(initial=0))
             shown = shown[np.argsort(-sizes[shown], kind="stable")]
         self.ax_ = ax = one_axes(f"{type(self).__name__}.plot", ax)
         self.figure_ = ax.figure
@@ -148,6 +149,9 @@ class DictionaryMapDisplay:
             | (scatter_kw or {}),
         )
         self._annotate(names)
+        self.legend_ = None
+        if self.energies is not None and energies[shown].any():
+            self.legend_ = self._explain_areas(energies, scatter_kw or {})
         return self
 
     def _annotate(self, names):
@@ -158,6 +162,27 @@ class DictionaryMapDisplay:
         self.colorbar_.set_ticklabels([f"{names[1]} only", "both", f"{names[0]} only"])
         ax.set(xticks=[], yticks=[])
         ax.set(xlabel=self.axis_labels[0], ylabel=self.axis_labels[1])
+
+    def _explain_areas(self, energies, scatter_kw):
+        """Write beside three points how much energy they stand for."""
+        if "s" in scatter_kw or "sizes" in scatter_kw:
+            return None
+        most = energies.max()
+        examples = [0.01 * most, 0.1 * most, most]
+        handles = [
+            self.ax_.scatter([], [], s=area, color="0.6", label=f"{example:.2g}")
+            for example, area in zip(
+                examples, _areas(np.array(examples), most), strict=True
+            )
+        ]
+        place = {"loc": "upper left", "bbox_to_anchor": (0.0, 1.12), "ncols": 4}
+        return self.ax_.legend(
+            handles=[self.ax_.scatter([], [], s=0, label="Energy:"), *handles],
+            frameon=False,
+            handletextpad=0.3,
+            columnspacing=1.0,
+            **place,
+        )
 
     @classmethod
     def from_components(
@@ -188,8 +213,8 @@ class DictionaryMapDisplay:
             Energy of each concept. None gives equal points.
 
         layout : {"pca", "tsne"}, default="pca"
-            Two principal components of the unit directions, or t-SNE, which takes more
-            time.
+            Two principal components of the unit directions, with the share of their
+            variance that each explains, or t-SNE, which takes more time.
 
         random_state : int, RandomState instance or None, default=0
             Seed of t-SNE.
@@ -228,8 +253,10 @@ class DictionaryMapDisplay:
                 "rows: give one score for each direction."
             )
         scores = np.where(is_present(components), scores, np.nan)
-        places = _places(components, ~np.isnan(scores), layout, random_state)
-        options = {"view_names": view_names, "axis_labels": _AXIS_LABELS[layout]}
+        places, labels = _places(
+            components, ~np.isnan(scores), layout, random_state, "directions"
+        )
+        options = {"view_names": view_names, "axis_labels": labels}
         display = cls(places, scores, energies, **options)
         return display.plot(ax, cmap=cmap, scatter_kw=scatter_kw)
 
@@ -306,22 +333,22 @@ class DictionaryMapDisplay:
         import_pyplot(f"{cls.__name__}.from_estimator")
         concepts = paired_concepts(estimator, X, y)
         of_x, of_y = (energy(concepts.codes[name], p=p) for name in "xy")
-        return cls.from_components(
-            direction_features(concepts),
-            modality_scores_of(of_x, of_y),
-            (of_x + of_y) / 2,
-            layout=layout,
-            random_state=random_state,
-            view_names=view_names,
-            ax=ax,
-            cmap=cmap,
-            scatter_kw=scatter_kw,
+        features = direction_features(concepts)
+        scores = modality_scores_of(of_x, of_y)
+        scores = np.where(is_present(features), scores, np.nan)
+        is_pair = len(concept_views(estimator)) == 2
+        what = "directions in both views, side by side" if is_pair else "directions"
+        places, labels = _places(
+            features, ~np.isnan(scores), layout, random_state, what
         )
+        options = {"view_names": view_names, "axis_labels": labels}
+        display = cls(places, scores, (of_x + of_y) / 2, **options)
+        return display.plot(ax, cmap=cmap, scatter_kw=scatter_kw)
 
 
-def _places(components, shown, layout, random_state):
-    """Place of each concept that is shown, NaN of the others."""
-    if layout not in _AXIS_LABELS:
+def _places(components, shown, layout, random_state, what):
+    """Places of the concepts that are shown, NaN of others, and labels of the axes."""
+    if layout not in ("pca", "tsne"):
         raise ValueError(f"layout={layout!r} must be 'pca' or 'tsne'.")
     if not shown.any():
         raise ValueError(
@@ -331,9 +358,17 @@ def _places(components, shown, layout, random_state):
     places = np.full((len(components), 2), np.nan)
     unit = normalize(components[shown]).astype(np.float32)
     places[shown] = place_concepts(unit, layout, random_state)
-    return places
+    if layout == "tsne":
+        return places, (f"t-SNE of the {what}", "")
+    total = unit.var(axis=0, dtype=np.float64).sum() or 1.0
+    shares = 100 * np.nanvar(places, axis=0) / total
+    first, second = (f"{share:.0f} % of the variance" for share in shares)
+    return places, (
+        f"First principal component of the\n{what} ({first})",
+        f"Second principal component ({second})",
+    )
 
 
-def _areas(energies):
+def _areas(energies, most):
     """Area of each point in square points, that of the largest energy 150."""
-    return 6 + 144 * np.sqrt(energies / (energies.max(initial=0) or 1))
+    return 6 + 144 * np.sqrt(energies / (most or 1))

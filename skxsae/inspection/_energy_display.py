@@ -111,11 +111,17 @@ class EnergyDisplay:
             If matplotlib is not installed.
 
         ValueError
-            If energies are negative or not finite, or their numbers differ.
+            If energies are negative or not finite, their numbers differ, or no concept
+            has energy.
         """
         names = check_view_names(self.view_names)
         of_x = check_energies(self.x_energy, "x_energy")
         of_y = check_energies(self.y_energy, "y_energy", len(of_x))
+        if not (of_x.any() or of_y.any()):
+            raise ValueError(
+                "x_energy and y_energy are all 0: no concept is ever active, and there "
+                "is nothing to draw."
+            )
         shares = energy_shares(of_x, of_y, tau=self.tau)
         self.ax_ = ax = one_axes(f"{type(self).__name__}.plot", ax)
         self.figure_ = ax.figure
@@ -133,13 +139,14 @@ class EnergyDisplay:
             for kind, mask in of_kind.items()
             if mask.any()
         ]
-        self._annotate(names, *_limits(of_x, of_y))
+        n_dead = int(np.sum((of_x == 0) & (of_y == 0)))
+        self._annotate(names, n_dead, *_limits(of_x, of_y))
         return self
 
-    def _annotate(self, names, low, high):
+    def _annotate(self, names, n_dead, low, high):
         """Set equal axes, and draw the lines of equal modality score on them."""
         ax = self.ax_
-        scores = dict.fromkeys((0.5, self.tau, 1 - self.tau))
+        scores = [s for s in {0.5, self.tau, 1 - self.tau} if 0 < s < 1]
         self.lines_ = [
             ax.plot(
                 *_line_of_score(score, low, high),
@@ -148,8 +155,7 @@ class EnergyDisplay:
                 linestyle=":" if score == 0.5 else "--",
                 label="_",
             )[0]
-            for score in scores
-            if 0 < score < 1
+            for score in sorted(scores, key=lambda score: abs(score - 0.5))
         ]
         # the part below takes a tenth of the axis, which is room for its label
         linear = max(0.4, 0.1 * np.log10(high / low))
@@ -159,10 +165,12 @@ class EnergyDisplay:
         ax.set(xlabel=f"Energy in {names[0]}", ylabel=f"Energy in {names[1]}")
         ax.set_box_aspect(1)
         tidy(ax)
-        if self.points_:
-            title = f"Concepts (lines: score {self.tau:g}, 0.5, {1 - self.tau:g})"
-            place = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0)}
-            ax.legend(title=title, frameon=False, **place)
+        lines = ", ".join(f"{score:g}" for score in sorted(scores))
+        title = f"Lines: modality score {lines}"
+        if n_dead:
+            title = f"{n_dead:,} concepts are never active\n{title}"
+        place = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)}
+        ax.legend(title=title, frameon=False, alignment="left", **place)
 
     @classmethod
     def from_codes(
@@ -294,8 +302,6 @@ def _limits(of_x, of_y):
     """
     energies = np.concatenate([of_x, of_y])
     energies = energies[energies > 0]
-    if not len(energies):
-        return 0.1, 1.0
     smallest = max(energies.min(), energies.max() * 1e-12, 1e-300)
     low = 10.0 ** np.floor(np.log10(smallest))
     return low, max(energies.max() * 2, low * 10)

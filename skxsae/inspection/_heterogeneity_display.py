@@ -8,6 +8,8 @@ from skxsae.inspection._heterogeneity import BANDS, heterogeneity_report
 from skxsae.inspection._plotting import import_pyplot, one_axes, tidy
 
 _GRID = np.linspace(0, 2, 801)
+# a density of fewer pairs says little, and is drawn as one that does
+_FEW_PAIRS = 30
 
 
 class HeterogeneityDisplay:
@@ -42,7 +44,8 @@ class HeterogeneityDisplay:
     Densities are Gaussian kernel estimates from the histogram, mirrored at 0 and at 2
     so that none of their area is lost. The bandwidth is that of Scott's rule, for the
     standard deviation inside the bands: a band of a few pairs gets a wide curve, one of
-    many pairs a curve that shows detail, down to the width of a bin.
+    many pairs a curve that shows detail, down to the width of a bin. A band of fewer
+    than 30 pairs is a thin dotted line.
 
     Examples
     --------
@@ -96,8 +99,9 @@ class HeterogeneityDisplay:
             ax.plot(
                 _GRID,
                 _density(self.report, band),
-                **{"color": colors[band], "label": _label(self.report, band)},
-                **(line_kw or {}),
+                **{"color": colors[band], "label": _label(self.report, band)}
+                | _weight(self.report.counts[band].sum())
+                | (line_kw or {}),
             )[0]
             for band in np.flatnonzero(self.report.counts.any(axis=1))
         ]
@@ -245,6 +249,12 @@ def _bandwidth(report, n_pairs):
     of_band = report.counts.sum(axis=1)
     variance = np.nansum(report.std**2 * of_band) / of_band.sum()
     return max(np.sqrt(variance) * n_pairs**-0.2, report.bin_edges[1])
+
+
+def _weight(n_pairs):
+    """Thin dots for a few pairs."""
+    few = n_pairs < _FEW_PAIRS
+    return {"linewidth": 1, "linestyle": ":"} if few else {"linewidth": 2}
 
 
 def _label(report, band):

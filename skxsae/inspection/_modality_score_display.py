@@ -5,6 +5,7 @@ import numpy as np
 from skxsae.inspection._paired_concepts import paired_concepts
 from skxsae.inspection._plotting import (
     COLORS,
+    check_n_bins,
     check_view_names,
     import_pyplot,
     one_axes,
@@ -95,12 +96,17 @@ class ModalityScoreDisplay:
             If matplotlib is not installed.
 
         ValueError
-            If a score is outside [0, 1], or an energy is negative or missing.
+            If a score is outside [0, 1], an energy is negative or missing, `n_bins` is
+            not positive, or no concept is ever active.
         """
         names = check_view_names(self.view_names)
         scores = check_scores(self.scores)
         alive = ~np.isnan(scores)
-        weights = {f"concepts ({alive.sum():,})": np.ones(len(scores))}
+        n_bins = check_n_bins(n_bins)
+        if not alive.any():
+            raise ValueError("scores are all NaN: no concept is ever active.")
+        dead = f"; {(~alive).sum():,} never active" if not alive.all() else ""
+        weights = {f"concepts ({alive.sum():,}{dead})": np.ones(len(scores))}
         if self.energies is not None:
             weights["energy"] = check_energies(self.energies, "energies", len(scores))
         self.ax_ = ax = one_axes(f"{type(self).__name__}.plot", ax)

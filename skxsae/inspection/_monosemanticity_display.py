@@ -4,6 +4,7 @@ import numpy as np
 
 from skxsae.inspection._paired_concepts import paired_concepts
 from skxsae.inspection._plotting import (
+    LINE_STYLES,
     by_name,
     check_view_names,
     import_pyplot,
@@ -12,8 +13,6 @@ from skxsae.inspection._plotting import (
     tidy,
 )
 from skxsae.metrics import monosemanticity_score, multimodal_monosemanticity_score
-
-_LINE_STYLES = ("-", "--", "-.", ":")
 
 
 class MonosemanticityDisplay:
@@ -48,7 +47,8 @@ class MonosemanticityDisplay:
     Notes
     -----
     Latents without score are left out, and a curve ends at the number of those that
-    have one. In the published curves they count as 0: ``missing="zero"``.
+    have one; the legend has both numbers. In the published curves they count as 0:
+    ``missing="zero"``.
 
     References
     ----------
@@ -62,7 +62,7 @@ class MonosemanticityDisplay:
     >>> display.lines_[0].get_ydata()
     array([0.6, 0.2])
     >>> display.lines_[0].get_label()
-    'x (2 latents, mean 0.40)'
+    'x (2 of 3 latents, mean 0.40)'
     """
 
     def __init__(self, scores):
@@ -93,24 +93,32 @@ class MonosemanticityDisplay:
             If matplotlib is not installed.
 
         ValueError
-            If there is nothing to draw, scores are not 1-dimensional, or `missing` is
-            another.
+            If there is nothing to draw, no latent has a score, scores are not
+            1-dimensional, or `missing` is another.
         """
         curves = {
             name: _sorted_scores(scores, name, missing)
             for name, scores in by_name(self.scores, what="scores").items()
         }
+        longest = max(map(len, curves.values()))
+        if not longest:
+            raise ValueError(
+                "No latent has a score, and there is nothing to draw: a latent must be "
+                "active on two samples to have one."
+            )
         self.ax_ = ax = one_axes(f"{type(self).__name__}.plot", ax)
         self.figure_ = ax.figure
         self.lines_ = []
+        given = by_name(self.scores, what="scores")
         for number, (name, values) in enumerate(curves.items()):
             style = {"color": style_of(number)["color"], "linewidth": 2}
-            style |= {"linestyle": _LINE_STYLES[number % len(_LINE_STYLES)]}
-            style |= {"label": _label(name, values), **(line_kw or {})}
+            style |= {"linestyle": LINE_STYLES[number % len(LINE_STYLES)]}
+            label = _label(name, values, len(given[name]))
+            style |= {"label": label, **(line_kw or {})}
             rank = np.arange(1, len(values) + 1)
             self.lines_.append(ax.plot(rank, values, **style)[0])
         ax.set(xlabel="Latents, by score", ylabel="Monosemanticity score")
-        ax.set_xlim(left=0)
+        ax.set_xlim(1, max(2, longest))
         low, high = ax.get_ylim()
         ax.set_ylim(min(0, low), max(1, high))
         tidy(ax)
@@ -215,8 +223,8 @@ def _sorted_scores(scores, name, missing):
     return np.sort(scores)[::-1]
 
 
-def _label(name, values):
-    """What a curve is of, how many latents, and their mean."""
+def _label(name, values, n_latents):
+    """What a curve is of, how many of its latents have a score, and their mean."""
     mean = f", mean {values.mean():.2f}" if len(values) else ""
-    words = f"{len(values):,} latents{mean}"
+    words = f"{len(values):,} of {n_latents:,} latents{mean}"
     return f"{name} ({words})" if name else words

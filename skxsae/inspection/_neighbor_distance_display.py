@@ -5,11 +5,13 @@ import numpy as np
 from skxsae.inspection._plotting import (
     X_COLOR,
     Y_COLOR,
+    check_n_bins,
     check_view_names,
     import_pyplot,
     panel_axes,
     tidy,
 )
+from skxsae.inspection._sweep import add_legend
 from skxsae.metrics._neighbors import _best_accuracy, nearest_neighbor_distances
 
 
@@ -103,9 +105,11 @@ class NeighborDistanceDisplay:
             If matplotlib is not installed.
 
         ValueError
-            If there is no panel, or no finite distance in one.
+            If there is no panel, no finite distance in one, or `n_bins` is not
+            positive.
         """
         names = check_view_names(self.view_names)
+        n_bins = check_n_bins(n_bins)
         panels = _check_distances(self.distances)
         self.axes_ = panel_axes(
             f"{type(self).__name__}.plot", ax, len(panels), sharex=sharex
@@ -131,17 +135,17 @@ class NeighborDistanceDisplay:
             )
             panel.set_title(f"{title}\nOOD score {self.scores_[title]:.2f}")
         self._annotate(names)
+        add_legend(self.axes_, ax is None, list(names))
         return self
 
     def _annotate(self, names):
-        """Set labels and legend."""
+        """Set labels."""
         neighbor = "a near" if self.k is None else f"the {_ordinal(self.k)}"
         for panel in self.axes_:
-            panel.set_xlabel(f"Cosine distance to {neighbor} neighbour\nin {names[0]}")
+            panel.set_xlabel(f"Cosine distance to\n{neighbor} neighbour in {names[0]}")
             panel.set_ylim(bottom=0)
             tidy(panel)
         self.axes_[0].set_ylabel("Density")
-        self.axes_[0].legend(frameon=False)
 
     @classmethod
     def from_arrays(
@@ -192,8 +196,8 @@ class NeighborDistanceDisplay:
             If matplotlib is not installed.
 
         ValueError
-            If `arrays` is empty, widths differ, or there are no more than `k` native
-            rows.
+            If `arrays` is empty or a panel has no two of them, widths differ, or there
+            are no more than `k` native rows.
         """
         import_pyplot(f"{cls.__name__}.from_arrays")
         distances = {
@@ -201,10 +205,21 @@ class NeighborDistanceDisplay:
                 nearest_neighbor_distances(native, k=k),
                 nearest_neighbor_distances(others, native, k=k),
             )
-            for title, (native, others) in arrays.items()
+            for title, (native, others) in _check_arrays(arrays).items()
         }
         display = cls(distances, k=k, view_names=view_names)
         return display.plot(ax, n_bins=n_bins, sharex=sharex, stairs_kw=stairs_kw)
+
+
+def _check_arrays(arrays):
+    """Two arrays of rows for each panel."""
+    for title, two in arrays.items():
+        is_pair = isinstance(two, (tuple, list)) and len(two) == 2
+        if not is_pair or min(map(np.ndim, two)) < 2:
+            raise ValueError(
+                f"arrays[{title!r}] must be two arrays, the native rows and the others."
+            )
+    return arrays
 
 
 def _check_distances(distances):

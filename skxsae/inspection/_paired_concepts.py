@@ -10,6 +10,13 @@ def paired_concepts(estimator, X, y):
     An autoencoder of one view has one dictionary for both, which then have its width.
     """
     views = concept_views(estimator)
+    for name, part in (("X", X), ("y", y)):
+        if part is None:
+            raise ValueError(
+                f"{name} is None, but the picture compares two views: pass the samples "
+                "of both. Of one view alone, compute scores with skxsae.metrics and "
+                "give them to the display itself."
+            )
     views = {"x": views["x"], "y": views.get("y", views["x"])}
     return Codes(
         {name: views[name].codes(part) for name, part in (("x", X), ("y", y))},

@@ -1,10 +1,14 @@
 """What the displays share: matplotlib, axes, and colours that all can tell apart."""
 
+from numbers import Integral
+
 import numpy as np
 
 # of Okabe and Ito, told apart with any kind of colour vision; yellow is hard to see
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+LINE_STYLES = ("-", "--", ":", "-.")
+_MOST_COLUMNS = 3
 X_COLOR, Y_COLOR, BOTH_COLOR = COLORS[0], COLORS[1], "#808080"
 
 
@@ -28,13 +32,20 @@ def one_axes(caller, ax):
 
 
 def panel_axes(caller, ax, n_panels, *, size=(3.6, 3.4), sharex=False):
-    """An array of axes for the panels, the given ones or a row in a new figure."""
+    """An array of axes for the panels, the given ones or rows in a new figure."""
     plt = import_pyplot(caller)
     if ax is None:
-        width, height = size
-        figsize = (width * n_panels + 0.6, height)
+        n_rows = -(-n_panels // _MOST_COLUMNS)
+        n_columns = -(-n_panels // n_rows)
+        figsize = (size[0] * n_columns + 0.6, size[1] * n_rows)
         options = {"figsize": figsize, "layout": "constrained", "sharex": sharex}
-        return plt.subplots(1, n_panels, squeeze=False, **options)[1].ravel()
+        _, axes = plt.subplots(n_rows, n_columns, squeeze=False, **options)
+        for rest in axes.ravel()[n_panels:]:
+            rest.remove()
+        axes = axes.ravel()[:n_panels]
+        for panel in axes:  # shared axes have numbers in the last row only
+            panel.tick_params(labelbottom=True)
+        return axes
     axes = np.ravel(np.asarray(ax, dtype=object))
     if len(axes) != n_panels:
         raise ValueError(
@@ -50,11 +61,23 @@ def tidy(ax):
 
 
 def style_of(number):
-    """Colour and marker of the n-th of several things in one picture."""
+    """Colour, marker and dashes of the n-th of several things in one picture.
+
+    Colours come again after seven things, then with other markers and dashes.
+    """
+    turn = number // len(COLORS)
     return {
         "color": COLORS[number % len(COLORS)],
-        "marker": MARKERS[number % len(MARKERS)],
+        "marker": MARKERS[(number + turn) % len(MARKERS)],
+        "linestyle": LINE_STYLES[turn % len(LINE_STYLES)],
     }
+
+
+def check_n_bins(n_bins):
+    """A positive number of bins."""
+    if not isinstance(n_bins, Integral) or n_bins < 1:
+        raise ValueError(f"n_bins={n_bins!r} must be an int of at least 1.")
+    return int(n_bins)
 
 
 def modality_colormap():

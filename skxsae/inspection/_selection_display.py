@@ -7,15 +7,18 @@ from numbers import Integral
 import numpy as np
 import pandas as pd
 from sklearn.base import clone
-from sklearn.ensemble._base import _set_random_states
 from sklearn.utils import check_random_state
 
-from skxsae._validation import check_groups
 from skxsae.inspection._plotting import import_pyplot, panel_axes, style_of, tidy
-from skxsae.metrics import stability_score
+from skxsae.metrics import stability_chance, stability_score
 from skxsae.metrics._scorers import _last_step
-from skxsae.model_selection._measures import fit_pairs, measure, share_above_noise
-from skxsae.model_selection._split import split_pairs
+from skxsae.model_selection._measures import (
+    check_encoder,
+    fit_pairs,
+    measure,
+    share_above_noise,
+)
+from skxsae.model_selection._split import check_depths, items_of, split_pairs
 
 _TITLES = {
     "explained_variance": "Explained variance",
@@ -37,10 +40,15 @@ class SelectionDisplay:
     ----------
     results : DataFrame
         A row for each setting with the columns "k", "n_latents", "explained_variance",
-        "matches_above_noise", "stability" and "recall".
+        "matches_above_noise", "stability" and "recall"; and "stability_chance", if it
+        is known: the stability of random directions, a dotted line.
 
     recall_k : int, default=10
         Number of answers that recall looks at, for the title.
+
+    fits : DataFrame, default=None
+        A row for each fit with the same columns but stability, which is of pairs of
+        fits. If given, lines have a dot for each fit.
 
     Attributes
     ----------
@@ -54,7 +62,8 @@ class SelectionDisplay:
         Lines of each panel, one for each number of latents. With ``kind="lines"``.
 
     images_ : list of matplotlib AxesImage
-        Image of each panel. With ``kind="heatmap"``.
+        Image of each panel, each with a colour bar, as scores differ in their ranges.
+        With ``kind="heatmap"``.
 
     See Also
     --------
@@ -73,15 +82,16 @@ class SelectionDisplay:
     ...     random_state=0)
     >>> table = display.to_frame()
     >>> table.shape
-    (4, 6)
+    (4, 7)
     >>> ev = table.groupby("k")["explained_variance"].mean()
     >>> bool(ev[1] < ev[4])
     True
     """
 
-    def __init__(self, results, *, recall_k=10):
+    def __init__(self, results, *, recall_k=10, fits=None):
         self.results = results
         self.recall_k = recall_k
+        self.fits = fits
 
     def to_frame(self):
         """Return the scores as a table.
@@ -89,7 +99,8 @@ class SelectionDisplay:
         Returns
         -------
         pandas.DataFrame
-            A row for each setting: "k", "n_latents" and the four scores.
+            A row for each setting: "k", "n_latents", the four scores and, from
+            `from_estimator`, "stability_chance".
         """
         return self.results.copy()
 
@@ -136,7 +147,10 @@ class SelectionDisplay:
             self.images_ = [self._draw_map(*panel, cmap) for panel in panels]
         for panel, name in panels:
             title = _TITLES[name]
-            panel.set_title(f"{title}@{self.recall_k}" if name == "recall" else title)
+            title = f"{title}@{self.recall_k}" if name == "recall" else title
+            if name == "stability" and "stability_chance" in self.results:
+                title += "\n(dotted: random directions)" if kind == "lines" else ""
+            panel.set_title(title)
             panel.set_xlabel("k")
         return self
 
@@ -147,12 +161,26 @@ class SelectionDisplay:
             style = {**style_of(number), "label": f"{size:,}", **(line_kw or {})}
             rows = rows.sort_values("k")
             lines += ax.plot(rows["k"], rows[name], **style)
+            self._draw_beside(ax, name, size, rows, style["color"])
+        if self.results[name].isna().all():
+            words = {"ha": "center", "va": "center", "transform": ax.transAxes}
+            ax.text(0.5, 0.5, "not measured", **words)
         ticks = np.unique(self.results["k"])
         ax.set_xscale("log", base=2)
         ax.set_xticks(ticks, labels=[str(tick) for tick in ticks])
         ax.minorticks_off()
         tidy(ax)
         return lines
+
+    def _draw_beside(self, ax, name, size, rows, color):
+        """The level of chance of a line, or a dot for each of its fits."""
+        if name == "stability" and "stability_chance" in rows:
+            options = {"color": color, "linestyle": ":", "linewidth": 1.2}
+            ax.plot(rows["k"], rows["stability_chance"], label="_", **options)
+        elif self.fits is not None and name in self.fits:
+            fits = self.fits[self.fits["n_latents"] == size]
+            options = {"color": color, "s": 10, "alpha": 0.5, "linewidths": 0}
+            ax.scatter(fits["k"], fits[name], label="_", **options)
 
     def _draw_map(self, ax, name, cmap):
         """A map of the score with its numbers."""
@@ -161,6 +189,7 @@ class SelectionDisplay:
         ax.set_xticks(range(grid.shape[1]), labels=[f"{k}" for k in grid.columns])
         ax.set_yticks(range(grid.shape[0]), labels=[f"{m:,}" for m in grid.index])
         ax.set_ylabel("n_latents")
+        ax.figure.colorbar(image, ax=ax)
         for (row, column), value in np.ndenumerate(grid.to_numpy()):
             # black or white, whichever is told apart from what is behind
             red, green, blue, _ = image.cmap(image.norm(value))
@@ -192,11 +221,13 @@ class SelectionDisplay:
         """Fit an estimator at every setting, and draw what it scores.
 
         Clones are fitted on one part of the pairs and scored on the other, each with
-        `n_seeds` seeds, whose scores are averaged. Explained variance is the mean of
-        both views; the share of matches is that of
-        :func:`~skxsae.model_selection.compare`; stability is the mean over both views
-        of :func:`~skxsae.metrics.stability_score` between seeds; recall is the mean of
-        both directions.
+        `n_seeds` seeds, whose scores are averaged. Explained variance and recall are
+        those of the held-out part, means of both views and of both directions. The
+        share of matches above noise is of the matches made on the part that was learnt
+        from, as in :func:`~skxsae.model_selection.compare`. Stability is the mean over
+        both views of :func:`~skxsae.metrics.stability_score` between seeds, and stands
+        beside that of random directions,
+        :func:`~skxsae.metrics.stability_chance`.
 
         Parameters
         ----------
@@ -211,10 +242,10 @@ class SelectionDisplay:
         y : array-like of shape (n_samples, n_features_y)
             Second view: row i is the partner of row i of X.
 
-        k : sequence of int
+        k : int or sequence of int
             Numbers of active latents to try.
 
-        n_latents : sequence of int
+        n_latents : int or sequence of int
             Sizes of the dictionary to try.
 
         groups : array-like of shape (n_samples,), default=None
@@ -248,7 +279,7 @@ class SelectionDisplay:
         Returns
         -------
         SelectionDisplay
-            The display, drawn; its numbers are in ``results``.
+            The display, drawn; its numbers are in ``results`` and ``fits``.
 
         Raises
         ------
@@ -259,20 +290,36 @@ class SelectionDisplay:
             If the estimator has no `k` and `n_latents`.
 
         ValueError
-            If some `k` is larger than some `n_latents`, or `n_seeds` is not positive.
+            If some `k` is larger than some `n_latents`, `n_seeds` is not positive, or
+            `recall_k` is larger than the number of pairs, or groups, held out.
+
+        Warns
+        -----
+        UserWarning
+            If a tenth of the rows of a view or more are repeats and `groups` is None.
         """
         import_pyplot(f"{cls.__name__}.from_estimator")
         _check_kind(kind)
         settings = _check_settings(estimator, k, n_latents, n_seeds)
+        check_encoder(estimator, X, y, "estimator")
         random_state = check_random_state(random_state)
-        split = split_pairs(X, y, groups, test_size, random_state)
+        train, (X_test, y_test, groups) = split_pairs(
+            X, y, groups, test_size, random_state
+        )
+        items = items_of(X_test, y_test, groups, stacklevel=4)
+        (recall_k,) = check_depths(recall_k, items, "recall_k")
         seeds = random_state.randint(2**31 - 1, size=n_seeds)
-        rows = [
-            {"k": n_active, "n_latents": size}
-            | _scores(_resized(estimator, n_active, size), split, seeds, recall_k)
-            for size, n_active in settings
-        ]
-        display = cls(pd.DataFrame(rows), recall_k=recall_k)
+        rows, fits = [], []
+        for size, n_active in settings:
+            resized = _resized(estimator, n_active, size)
+            test = X_test, y_test, items
+            scores, stability = _scores(resized, train, test, seeds, recall_k)
+            setting = {"k": n_active, "n_latents": size}
+            fits += [setting | row for row in scores.to_dict("records")]
+            rows.append(setting | scores.mean().to_dict() | stability)
+        columns = ["k", "n_latents", *_TITLES, "stability_chance"]
+        results = pd.DataFrame(rows)[columns]
+        display = cls(results, recall_k=recall_k, fits=pd.DataFrame(fits))
         return display.plot(ax, kind=kind, cmap=cmap, line_kw=line_kw)
 
 
@@ -297,10 +344,11 @@ def _check_settings(estimator, k, n_latents, n_seeds):
             "x_sae and y_sae must both be given, or neither: the sizes of one that is "
             "not there cannot be set."
         )
-    settings = list(product(np.unique(n_latents).tolist(), np.unique(k).tolist()))
+    k, n_latents = np.unique(k).tolist(), np.unique(n_latents).tolist()
+    settings = list(product(n_latents, k))
     if not settings or max(k) > min(n_latents):
         raise ValueError(
-            f"k={list(k)} and n_latents={list(n_latents)} must hold a number each, and "
+            f"k={k} and n_latents={n_latents} must hold a number each, and "
             "no k that is larger than an n_latents: no more latents can be active than "
             "there are."
         )
@@ -330,43 +378,42 @@ def _resized(estimator, k, n_latents):
     return estimator
 
 
-def _scores(estimator, split, seeds, recall_k):
-    """The four scores of one setting."""
-    (X_train, y_train, groups_train), (X_test, y_test, groups_test) = split
-    if groups_test is None:
-        groups_test = np.arange(len(X_test))
-    groups_test = check_groups(groups_test, len(X_test))
+def _seeded(estimator, seed):
+    """A clone whose random states are drawn from one seed."""
+    estimator, stream = clone(estimator), np.random.RandomState(seed)
+    names = [
+        name
+        for name in sorted(estimator.get_params(deep=True))
+        if name == "random_state" or name.endswith("__random_state")
+    ]
+    most = np.iinfo(np.int32).max
+    return estimator.set_params(**{name: stream.randint(most) for name in names})
+
+
+def _scores(estimator, train, test, seeds, recall_k):
+    """Scores of each fit of one setting, and the stability between them."""
+    X, y, groups = train
     scores, dictionaries = [], []
-    for seed in seeds:
-        seeded = clone(estimator)
-        _set_random_states(seeded, np.random.RandomState(seed))
+    for seed in seeds.tolist():
         with warnings.catch_warnings():
             # what it says is drawn
             warnings.filterwarnings("ignore", "Only .* matches score above")
             warnings.filterwarnings("ignore", "Nothing is matched")
-            fitted = fit_pairs(seeded, X_train, y_train, groups_train)
-        above = share_above_noise(fitted, X_train, y_train, groups_train, int(seed))
-        measures = measure(
-            fitted,
-            np.asarray(X_test),
-            np.asarray(y_test),
-            groups_test,
-            k=[recall_k],
-            tau=0.05,
-            above_noise=above,
+            fitted = fit_pairs(_seeded(estimator, seed), X, y, groups)
+        above = share_above_noise(fitted, X, y, groups, seed)
+        measures = measure(fitted, *test, k=[recall_k], tau=0.05, above_noise=above)
+        values = {name: m.of_all() for name, m in measures.items()}
+        recalls = [values[f"recall@{recall_k}_{way}"] for way in ("x_to_y", "y_to_x")]
+        explained = [values[f"explained_variance_{view}"] for view in "xy"]
+        scores.append(
+            {
+                "explained_variance": np.mean(explained),
+                "matches_above_noise": values["matches_above_noise"],
+                "recall": np.mean(recalls),
+            }
         )
-        scores.append({name: m.of_all() for name, m in measures.items()})
         dictionaries.append(_dictionaries(fitted))
-    mean = pd.DataFrame(scores).mean()
-    recall = [f"recall@{recall_k}_{way}" for way in ("x_to_y", "y_to_x")]
-    return {
-        "explained_variance": mean[
-            ["explained_variance_x", "explained_variance_y"]
-        ].mean(),
-        "matches_above_noise": mean["matches_above_noise"],
-        "stability": _mean_stability(dictionaries),
-        "recall": mean[recall].mean(),
-    }
+    return pd.DataFrame(scores), _mean_stability(dictionaries, seeds[0])
 
 
 def _dictionaries(estimator):
@@ -377,11 +424,16 @@ def _dictionaries(estimator):
     return (last.components_,)
 
 
-def _mean_stability(dictionaries):
-    """Mean over pairs of seeds and over views, NaN for one seed."""
-    scores = [
-        stability_score(first, second)
-        for pair in combinations(dictionaries, 2)
-        for first, second in zip(*pair, strict=True)
+def _mean_stability(dictionaries, seed):
+    """Mean over pairs of seeds and over views, and that of random directions."""
+    pairs = [
+        two for both in combinations(dictionaries, 2) for two in zip(*both, strict=True)
     ]
-    return float(np.mean(scores)) if scores else np.nan
+    if not pairs:
+        return {"stability": np.nan, "stability_chance": np.nan}
+    scores = [stability_score(*two) for two in pairs]
+    chances = [stability_chance(*two, random_state=seed) for two in pairs]
+    return {
+        "stability": float(np.mean(scores)),
+        "stability_chance": float(np.mean(chances)),
+    }

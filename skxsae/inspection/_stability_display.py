@@ -15,15 +15,17 @@ class StabilityDisplay:
     """Agreement of two dictionaries over the energy rank of their latents.
 
     A dot for each pair of matched directions, and as a line the mean of the pairs up to
-    that rank, which ends at the stability score. It is recommended to use
-    `from_dictionaries` to make a display of one pair of fits.
+    that rank, which ends at the stability score. A dotted line is the same of random
+    directions: the best matching of many is well above 0, and only what is above that
+    line has come back. It is recommended to use `from_dictionaries` to make a display
+    of one pair of fits.
 
     Parameters
     ----------
     curves : DataFrame or dict of DataFrame
         What :func:`skxsae.metrics.stability_curve` returned: indexed by rank, with the
-        columns "cosine" or "angle", and "mean". A dict has several by name, such as
-        those of two methods.
+        columns "cosine" or "angle", and "mean"; and "chance", if it was called with a
+        `null`. A dict has several by name, such as those of two methods.
 
     Attributes
     ----------
@@ -38,6 +40,9 @@ class StabilityDisplay:
 
     lines_ : list of matplotlib Line2D
         Mean up to each rank, of each curve.
+
+    chance_lines_ : list of matplotlib Line2D
+        The same for random directions, of each curve that has "chance".
 
     See Also
     --------
@@ -72,7 +77,8 @@ class StabilityDisplay:
         Returns
         -------
         StabilityDisplay
-            The display, with ``ax_``, ``figure_``, ``points_`` and ``lines_``.
+            The display, with ``ax_``, ``figure_``, ``points_``, ``lines_`` and
+            ``chance_lines_``.
 
         Raises
         ------
@@ -87,17 +93,21 @@ class StabilityDisplay:
         form = _form(curves)
         self.ax_ = ax = one_axes(f"{type(self).__name__}.plot", ax)
         self.figure_ = ax.figure
-        self.points_, self.lines_ = [], []
+        self.points_, self.lines_, self.chance_lines_ = [], [], []
         for number, (name, curve) in enumerate(curves.items()):
-            color = style_of(number)["color"]
+            style = style_of(number)
+            color = style["color"]
             rank = np.asarray(curve.index)
             options = {"s": 14, "color": color, "alpha": 0.5, "linewidths": 0}
             options |= {"label": "_"} | (scatter_kw or {})
             self.points_.append(ax.scatter(rank, curve[form], **options))
-            label = f"{name}: {curve['mean'].iloc[-1]:.2f}" if name else "mean so far"
-            options = {"color": color, "linewidth": 2, "label": label}
-            options |= line_kw or {}
+            options = {"color": color, "linewidth": 2, "label": _label(name, curve)}
+            options |= {"linestyle": style["linestyle"], **(line_kw or {})}
             self.lines_.append(ax.plot(rank, curve["mean"], **options)[0])
+            if "chance" in curve:
+                options = {"color": color, "linewidth": 1.2, "linestyle": ":"}
+                options |= {"label": "_" if name else "random directions"}
+                self.chance_lines_ += ax.plot(rank, curve["chance"], **options)
         self._annotate(form, named=isinstance(self.curves, dict))
         return self
 
@@ -109,8 +119,10 @@ class StabilityDisplay:
         low, high = ax.get_ylim()
         ax.set_ylim(min(0, low), max(1, high) if form == "cosine" else high)
         tidy(ax)
-        title = "Mean up to the rank" if named else None
-        ax.legend(title=title, frameon=False, loc="best")
+        title = "Mean up to the rank" if named else ""
+        if named and self.chance_lines_:
+            title += "\n(dotted: random directions)"
+        ax.legend(title=title or None, frameon=False, loc="best")
 
     @classmethod
     def from_dictionaries(
@@ -121,6 +133,8 @@ class StabilityDisplay:
         *,
         other_energies=None,
         form="cosine",
+        null="moments",
+        random_state=0,
         ax=None,
         scatter_kw=None,
         line_kw=None,
@@ -143,6 +157,14 @@ class StabilityDisplay:
 
         form : {"cosine", "angle"}, default="cosine"
             Cosine or angle in radians.
+
+        null : {"moments", "uniform"} or None, default="moments"
+            Which random directions are drawn for comparison, see
+            :func:`skxsae.metrics.stability_chance`. None does without them, and takes
+            half the time.
+
+        random_state : int, RandomState instance or None, default=0
+            Seed of the random directions.
 
         ax : matplotlib Axes, default=None
             Axes to draw on. None makes a new figure.
@@ -168,9 +190,23 @@ class StabilityDisplay:
             negative.
         """
         curve = stability_curve(
-            components, other, energies, other_energies=other_energies, form=form
+            components,
+            other,
+            energies,
+            other_energies=other_energies,
+            form=form,
+            null=null,
+            random_state=random_state,
         )
         return cls(curve).plot(ax, scatter_kw=scatter_kw, line_kw=line_kw)
+
+
+def _label(name, curve):
+    """Name of a curve and where it ends, beside where random directions end."""
+    if not name:
+        return "mean up to the rank"
+    chance = f" (random {curve['chance'].iloc[-1]:.2f})" if "chance" in curve else ""
+    return f"{name}: {curve['mean'].iloc[-1]:.2f}{chance}"
 
 
 def _form(curves):

@@ -1,8 +1,15 @@
 """The picture of steering: what is found over how far embeddings are moved."""
 
 import numpy as np
+import pandas as pd
 
-from skxsae.inspection._plotting import by_name, panel_axes, style_of, tidy
+from skxsae.inspection._plotting import (
+    LINE_STYLES,
+    by_name,
+    panel_axes,
+    style_of,
+    tidy,
+)
 from skxsae.inspection._sweep import add_legend, check_names
 
 
@@ -83,11 +90,14 @@ class SteeringDisplay:
         ImportError
             If matplotlib is not installed.
 
+        TypeError
+            If scores are of another kind.
+
         ValueError
             If there is nothing to draw, or no column of the name of a measure.
         """
         tables = {
-            name: scores.to_frame() if hasattr(scores, "to_frame") else scores
+            name: _table(scores)
             for name, scores in by_name(self.scores, what="scores").items()
         }
         for table in tables.values():
@@ -99,7 +109,7 @@ class SteeringDisplay:
                 panel.plot(
                     table.index,
                     table[measure],
-                    **style_of(number) | {"label": name or "_"} | (line_kw or {}),
+                    **_style(number) | {"label": name or "_"} | (line_kw or {}),
                 )[0]
                 for number, (name, table) in enumerate(tables.items())
             ]
@@ -110,6 +120,23 @@ class SteeringDisplay:
             _annotate(panel, measure, strengths)
         add_legend(self.axes_, ax is None, list(tables))
         return self
+
+
+def _table(scores):
+    """A row for each strength, a column for each measure."""
+    table = scores.to_frame() if hasattr(scores, "to_frame") else scores
+    if not isinstance(table, pd.DataFrame):
+        raise TypeError(
+            f"scores must be what steering_scores returned, or a dict of that, got "
+            f"{type(scores).__name__}."
+        )
+    return table
+
+
+def _style(number):
+    """Hollow markers and dashes, through which lines can be seen that lie below."""
+    style = style_of(number) | {"markerfacecolor": "none", "markersize": 7}
+    return style | {"linestyle": LINE_STYLES[number % len(LINE_STYLES)]}
 
 
 def _annotate(ax, measure, strengths):

@@ -56,6 +56,20 @@ def draw_sweep(ax, table, x, methods, line_kw=None):
     return lines
 
 
+def which_is_better(measure, lower_is_better):
+    """Which way a measure is better, nothing if that is not known."""
+    if lower_is_better is None:
+        return ""
+    return f"{'lower' if measure in lower_is_better else 'higher'} is better"
+
+
+def check_lower(lower_is_better, measures):
+    """Measures that are the better the lower, None if nothing is known."""
+    if lower_is_better is None or not len(lower_is_better):
+        return lower_is_better
+    return check_names(lower_is_better, measures, "lower_is_better")
+
+
 def add_legend(axes, own_figure, names, n_columns=3):
     """One legend for all panels: under them, or in the first of axes that are given."""
     handles, labels = axes[0].get_legend_handles_labels()

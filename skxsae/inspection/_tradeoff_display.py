@@ -8,9 +8,11 @@ import numpy as np
 from skxsae.inspection._plotting import panel_axes, style_of, tidy
 from skxsae.inspection._sweep import (
     add_legend,
+    check_lower,
     check_measurements,
     check_names,
     draw_sweep,
+    which_is_better,
 )
 
 _KINDS = ("plane", "panels")
@@ -44,6 +46,10 @@ class TradeoffDisplay:
 
     methods : list of str, default=None
         Methods to show, in this order. None means all.
+
+    lower_is_better : list of str, default=None
+        Measures of which less is better; of all others more is. If given, labels say
+        so. An empty list is right where more is better of all.
 
     Attributes
     ----------
@@ -84,11 +90,14 @@ class TradeoffDisplay:
     ['1/4', '1', '4']
     """
 
-    def __init__(self, frame, *, reconstruction, alignment, methods=None):
+    def __init__(
+        self, frame, *, reconstruction, alignment, methods=None, lower_is_better=None
+    ):
         self.frame = frame
         self.reconstruction = reconstruction
         self.alignment = alignment
         self.methods = methods
+        self.lower_is_better = lower_is_better
 
     def plot(self, ax=None, *, kind="plane", line_kw=None):
         """Draw the measurements.
@@ -130,6 +139,7 @@ class TradeoffDisplay:
         (cost,) = check_names([self.reconstruction], names, "reconstruction")
         measures = check_names(self.alignment, names, "alignment")
         methods = check_names(self.methods, table["method"], "methods")
+        lower = check_lower(self.lower_is_better, names)
         panels = measures if kind == "plane" else [cost, *measures]
         self.axes_ = panel_axes(f"{type(self).__name__}.plot", ax, len(panels))
         self.figure_ = self.axes_[0].figure
@@ -138,10 +148,22 @@ class TradeoffDisplay:
             draw(panel, table, cost, measure, methods, line_kw)
             for panel, measure in zip(self.axes_, panels, strict=True)
         ]
+        for panel, measure in zip(self.axes_, panels, strict=True):
+            better = which_is_better(measure, lower)
+            if kind == "plane":
+                panel.set_xlabel(_with(cost, which_is_better(cost, lower)))
+                panel.set_ylabel(_with(measure, better))
+            else:
+                panel.set_ylabel(better.capitalize())
         for panel in self.axes_:
             tidy(panel)
         add_legend(self.axes_, ax is None, methods)
         return self
+
+
+def _with(measure, better):
+    """Name of a measure and, under it, which way is better."""
+    return f"{measure}\n({better})" if better else measure
 
 
 def _draw_plane(ax, table, cost, measure, methods, line_kw):
@@ -159,7 +181,6 @@ def _draw_plane(ax, table, cost, measure, methods, line_kw):
         points = ("mean_x", "mean_y", "standard_error_y", "standard_error_x")
         values = rows[[*points]].to_numpy().T
         lines.append(ax.errorbar(*values, **style | (line_kw or {})))
-    ax.set(xlabel=cost, ylabel=measure)
     ax.margins(0.1)
     _write_weights(ax, both, methods)
     return lines

@@ -62,6 +62,16 @@ def test_metrics_and_methods_choose_and_order():
     assert first.lines[0].get_linewidth() == 4
 
 
+def test_labels_say_which_way_is_better():
+    for lower, labels in (
+        (None, ["", ""]),
+        ([], ["Higher is better"] * 2),
+        (["recovery"], ["Higher is better", "Lower is better"]),
+    ):
+        display = AlphaSweepDisplay(FRAME, lower_is_better=lower).plot()
+        assert [ax.get_ylabel() for ax in display.axes_] == labels
+
+
 def test_given_axes_are_used():
     _, axes = plt.subplots(1, 2)
     display = AlphaSweepDisplay(FRAME).plot(axes)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
+from skxsae import TopKSAE
 from skxsae.inspection import DictionaryMapDisplay
 
 RNG = np.random.default_rng(0)
@@ -29,6 +30,17 @@ def test_points_are_the_living_by_falling_energy():
     areas = points.get_sizes()
     assert_allclose(areas, 6 + 144 * np.sqrt(ENERGIES[order] / ENERGIES.max()))
     assert areas[0] == pytest.approx(150)
+
+
+def test_the_legend_tells_the_energy_of_three_areas():
+    display = DictionaryMapDisplay(np.zeros((12, 2)), SCORES, ENERGIES).plot()
+    texts = [text.get_text() for text in display.legend_.get_texts()]
+    expected = [f"{share * ENERGIES.max():.2g}" for share in (0.01, 0.1, 1)]
+    assert texts == ["Energy:", *expected]
+    areas = [handle.get_sizes()[0] for handle in display.legend_.legend_handles]
+    assert_allclose(areas, [0, *(6 + 144 * np.sqrt([0.01, 0.1, 1]))])
+    given = DictionaryMapDisplay(np.zeros((12, 2)), SCORES, ENERGIES)
+    assert given.plot(scatter_kw={"s": 4}).legend_ is None
 
 
 def test_without_energies_points_are_equal():
@@ -59,7 +71,13 @@ def test_places_are_principal_components_of_the_unit_directions():
     expected = U[:, :2] * S[:2]
     assert_allclose(np.abs(display.places[shown]), np.abs(expected), atol=1e-5)
     assert np.isnan(display.places[~shown]).all()
-    assert display.ax_.get_xlabel() == "First principal component"
+    shares = 100 * S**2 / np.sum(S**2)
+    labels = display.ax_.get_xlabel(), display.ax_.get_ylabel()
+    assert labels == (
+        "First principal component of the\n"
+        f"directions ({shares[0]:.0f} % of the variance)",
+        f"Second principal component ({shares[1]:.0f} % of the variance)",
+    )
 
 
 def test_permuting_latents_permutes_places():
@@ -109,6 +127,13 @@ def test_from_estimator_places_concepts_by_both_directions(planted):
     assert np.isfinite(display.places[alive]).all()
     assert display.ax_ is ax
     assert display.points_.get_sizes().tolist() == [3]
+    assert "of the\ndirections in both views, side by side" in ax.get_xlabel()
+
+
+def test_one_dictionary_has_one_direction_for_a_concept(planted):
+    sae = TopKSAE(16, 4, max_iter=1, random_state=0).fit(planted.X)
+    display = DictionaryMapDisplay.from_estimator(sae, planted.X, planted.y)
+    assert "of the\ndirections (" in display.ax_.get_xlabel()
 
 
 def test_what_does_not_fit_is_refused():

@@ -130,6 +130,13 @@ def test_a_line_for_each_band_that_has_pairs():
     assert display.report is report
 
 
+def test_a_curve_of_a_few_pairs_is_thin_and_dotted():
+    report = make_report(normal(1, 2500), [], normal(1, 29), normal(1, 30))
+    many, few, enough = HeterogeneityDisplay(report).plot().lines_
+    assert (many.get_linestyle(), few.get_linestyle()) == ("-", ":")
+    assert enough.get_linewidth() == many.get_linewidth() > few.get_linewidth()
+
+
 def test_colors_belong_to_the_bands_and_differ():
     full = make_report(normal(1, 9), normal(1, 9), normal(1, 9))
     gap = make_report(normal(1, 9), [], normal(1, 9))

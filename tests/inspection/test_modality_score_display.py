@@ -3,7 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.testing import assert_allclose
@@ -30,6 +30,7 @@ def shares(stairs):
     st.integers(1, 8),
 )
 def test_histograms_by_counting(scores, energies, n_bins):
+    assume(not np.isnan(scores).all())
     display = ModalityScoreDisplay(scores, energies).plot(n_bins=n_bins)
     edges = np.linspace(0, 1, n_bins + 1)
     plain, weighted = np.zeros(n_bins), np.zeros(n_bins)
@@ -47,6 +48,8 @@ def test_histograms_by_counting(scores, energies, n_bins):
 def test_without_energies_there_is_one_histogram():
     display = ModalityScoreDisplay([0.2, np.nan, 0.7]).plot()
     (stairs,) = display.stairs_
+    assert stairs.get_label() == "concepts (2; 1 never active)"
+    (stairs,) = ModalityScoreDisplay([0.2, 0.7]).plot().stairs_
     assert stairs.get_label() == "concepts (2)"
     assert shares(stairs).sum() == pytest.approx(1)
 
@@ -96,6 +99,10 @@ def test_from_estimator_shows_the_codes_of_transform(planted):
 def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match=r"scores must be in \[0, 1\] or NaN, got 2"):
         ModalityScoreDisplay([2.0]).plot()
+    with pytest.raises(ValueError, match="n_bins=0 must be an int of at least 1"):
+        ModalityScoreDisplay([0.5]).plot(n_bins=0)
+    with pytest.raises(ValueError, match="scores are all NaN"):
+        ModalityScoreDisplay([np.nan]).plot()
     with pytest.raises(ValueError, match="energies has 2 entries"):
         ModalityScoreDisplay([0.5], [1.0, 1.0]).plot()
     with pytest.raises(ValueError, match="has 3 entries"):

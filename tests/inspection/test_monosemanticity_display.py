@@ -3,7 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -23,6 +23,7 @@ def _no_windows():
     arrays(np.float64, st.integers(0, 9), elements=st.floats(-1, 1) | st.just(np.nan))
 )
 def test_curves_are_sorted_scores(scores):
+    assume(not np.isnan(scores).all())
     dropped, zero = (
         MonosemanticityDisplay(scores).plot(missing=missing).lines_[0].get_ydata()
         for missing in ("drop", "zero")
@@ -39,7 +40,8 @@ def test_names_numbers_and_means_are_in_the_legend():
         {"image": [0.5, np.nan, 0.7], "text": [np.nan]}
     ).plot()
     texts = [text.get_text() for text in display.ax_.get_legend().get_texts()]
-    assert texts == ["image (2 latents, mean 0.60)", "text (0 latents)"]
+    assert texts == ["image (2 of 3 latents, mean 0.60)", "text (0 of 1 latents)"]
+    assert display.ax_.get_xlim() == (1, 2)
     image, text = display.lines_
     assert image.get_xdata().tolist() == [1, 2]
     assert image.get_color() != text.get_color()
@@ -83,6 +85,9 @@ def test_one_set_of_embeddings_serves_both_views_of_a_pair(planted):
 def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="missing='mean' must be 'drop' or 'zero'"):
         MonosemanticityDisplay([0.5]).plot(missing="mean")
+    for scores in ([], [np.nan], {"x": [np.nan], "y": []}):
+        with pytest.raises(ValueError, match="No latent has a score"):
+            MonosemanticityDisplay(scores).plot()
     with pytest.raises(ValueError, match=r"1-dimensional.*got 2"):
         MonosemanticityDisplay({"x": [[0.5]]}).plot()
     with pytest.raises(ValueError, match="scores is empty"):

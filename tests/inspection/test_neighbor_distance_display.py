@@ -38,7 +38,11 @@ def test_distances_and_scores_are_those_of_each_panel():
     expected = ood_score(OTHERS, NATIVE, k=3)
     assert display.scores_["before"] == pytest.approx(expected)
     assert display.axes_[0].get_title() == f"before\nOOD score {expected:.2f}"
-    assert "3rd neighbour\nin x" in display.axes_[1].get_xlabel()
+    assert display.axes_[1].get_xlabel() == (
+        "Cosine distance to\nthe 3rd neighbour in x"
+    )
+    (legend,) = display.figure_.legends  # one for all panels
+    assert [text.get_text() for text in legend.get_texts()] == ["x", "y"]
 
 
 @pytest.mark.parametrize("sharex", [True, False])
@@ -86,6 +90,11 @@ def test_neighbours_are_counted_in_words(k, words):
 def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="distances is empty"):
         NeighborDistanceDisplay({}).plot()
+    with pytest.raises(ValueError, match="n_bins=0 must be"):
+        NeighborDistanceDisplay({"a": ([1.0], [1.0])}).plot(n_bins=0)
+    for wrong in (NATIVE, (NATIVE,), NATIVE[:2], (NATIVE, [1.0, 2.0])):
+        with pytest.raises(ValueError, match=r"arrays\['a'\] must be two arrays"):
+            NeighborDistanceDisplay.from_arrays({"a": wrong})
     for two in (([1.0], []), ([1.0], [np.nan]), ([1.0],)):
         with pytest.raises(ValueError, match=r"distances\['a'\] must be two lists"):
             NeighborDistanceDisplay({"a": two}).plot()

@@ -31,6 +31,13 @@ def test_one_dictionary_has_the_same_directions_in_both_views(planted, kind):
     )
 
 
+@pytest.mark.parametrize("name", ["X", "y"])
+def test_a_view_that_is_missing_is_named(planted, name):
+    views = {"X": planted.X[:5], "y": planted.y[:5], name: None}
+    with pytest.raises(ValueError, match=f"{name} is None, but the picture compares"):
+        paired_concepts(planted.model, **views)
+
+
 def test_other_estimators_are_refused(planted):
     with pytest.raises(TypeError, match="got StandardScaler"):
         paired_concepts(StandardScaler().fit(planted.X), planted.X, planted.y)

@@ -34,9 +34,19 @@ def test_new_axes_are_of_a_new_figure_and_given_ones_are_used():
     assert len(plt.get_fignums()) == 2
 
 
-@pytest.mark.parametrize("n_panels", [1, 3])
-def test_panels_are_in_one_figure(n_panels):
-    axes = panel_axes("f", None, n_panels)
+@pytest.mark.parametrize(
+    ("n_panels", "rows", "columns"),
+    [(1, 1, 1), (3, 1, 3), (4, 2, 2), (5, 2, 3), (6, 2, 3), (7, 3, 3)],
+)
+def test_panels_are_rows_of_one_figure(n_panels, rows, columns):
+    axes = panel_axes("f", None, n_panels, sharex=True)
+    grid = axes[0].get_gridspec()
+    assert (grid.nrows, grid.ncols) == (rows, columns)
+    assert len(axes[0].figure.axes) == n_panels
+    assert axes[0].figure.get_figwidth() < 12
+    axes[0].figure.canvas.draw()
+    for ax in axes:  # all have numbers below
+        assert ax.get_xticklabels()[0].get_visible()
     assert axes.shape == (n_panels,)
     assert len({ax.figure for ax in axes}) == 1
     assert panel_axes("f", axes[0], 1)[0] is axes[0]
@@ -64,10 +74,13 @@ def test_colors_of_kinds_are_the_ends_and_the_middle_of_the_map():
         np.testing.assert_allclose(cmap(score)[:3], to_rgb(color), atol=0.01)
 
 
-def test_styles_differ_and_come_again():
-    styles = [tuple(style_of(i).values()) for i in range(len(COLORS))]
-    assert len(set(styles)) == len(COLORS)
-    assert style_of(len(COLORS)) == style_of(0)
+def test_styles_differ_though_colours_come_again():
+    styles = [style_of(i) for i in range(4 * len(COLORS))]
+    assert len({tuple(style.values()) for style in styles}) == len(styles)
+    again = styles[len(COLORS)]
+    assert again["color"] == styles[0]["color"]
+    assert again["marker"] != styles[0]["marker"]
+    assert again["linestyle"] != styles[0]["linestyle"]
 
 
 @pytest.mark.parametrize("names", ["xy", ("x",), ("x", "y", "z")])

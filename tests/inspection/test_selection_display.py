@@ -16,7 +16,11 @@ from sklearn.preprocessing import StandardScaler
 from skxsae import PairedSAE, PostHocAlignedSAE, TopKSAE
 from skxsae.datasets import make_paired_features
 from skxsae.inspection import SelectionDisplay
-from skxsae.metrics import explained_variance_ratio, recall_at_k_score
+from skxsae.metrics import (
+    explained_variance_ratio,
+    recall_at_k_score,
+    stability_chance,
+)
 from skxsae.model_selection._split import split_pairs
 
 DATA = make_paired_features(
@@ -82,7 +86,8 @@ def test_scores_are_those_of_fits_by_hand(n_seeds):
         DATA.X, DATA.y, GROUPS, 0.25, random_state
     )
     explained, recall, above, fits = [], [], [], []
-    for seed in random_state.randint(2**31 - 1, size=n_seeds):
+    all_seeds = random_state.randint(2**31 - 1, size=n_seeds)
+    for seed in all_seeds:
         stream = np.random.RandomState(seed)
         view = TopKSAE(24, 2, max_iter=4)
         sae = PostHocAlignedSAE(x_sae=view, y_sae=view)
@@ -99,6 +104,9 @@ def test_scores_are_those_of_fits_by_hand(n_seeds):
         recall.append(recall_at_k_score(*codes, k=3, groups=groups_test))
         above.append(sae.matches_["above_noise"].mean())
         fits.append([present(s.components_) for s in (sae.x_sae_, sae.y_sae_)])
+    fits_table = display.fits
+    assert_allclose(fits_table["recall"], recall)
+    assert_allclose(fits_table["matches_above_noise"], above)
     assert_allclose(row["explained_variance"], np.mean(explained), rtol=1e-6)
     assert_allclose(row["recall"], np.mean(recall))
     assert_allclose(row["matches_above_noise"], np.mean(above))
@@ -109,6 +117,13 @@ def test_scores_are_those_of_fits_by_hand(n_seeds):
     ]
     expected = np.mean(stability) if stability else np.nan
     assert_allclose(row["stability"], expected, rtol=1e-5)
+    chance = [
+        stability_chance(*views, random_state=all_seeds[0])
+        for pair in combinations(fits, 2)
+        for views in zip(*pair, strict=True)
+    ]
+    expected_chance = np.mean(chance) if chance else np.nan
+    assert_allclose(row["stability_chance"], expected_chance, rtol=1e-5)
     assert n_seeds == 1 or 0 < expected < 0.999  # two seeds are two dictionaries
 
 
@@ -142,6 +157,8 @@ def test_every_kind_of_estimator_over_a_grid(name):
         [24, 4],
     ]
     assert (table["stability"] < 0.999).all()
+    # after two passes, directions are hardly better than random ones
+    assert_allclose(table["stability_chance"], table["stability"], atol=0.2)
     means = table.groupby("k")["explained_variance"].mean()
     assert means[1] < means[4]
     assert len(display.images_) == 4
@@ -164,12 +181,59 @@ def test_lines_show_the_results():
     assert display.figure_ is display.axes_[0].figure
 
 
+def test_lines_have_a_dot_for_each_fit_and_the_level_of_chance():
+    results = make_results().assign(stability_chance=0.25)
+    fits = pd.concat([make_results(), make_results()]).drop(columns="stability")
+    display = SelectionDisplay(results, fits=fits).plot()
+    for ax, score in zip(display.axes_, SCORES, strict=True):
+        dots = [points.get_offsets() for points in ax.collections]
+        dotted = [line for line in ax.get_lines() if line.get_linestyle() == ":"]
+        if score == "stability":
+            assert not dots
+            assert [set(line.get_ydata()) for line in dotted] == [{0.25}, {0.25}]
+            assert "dotted" in ax.get_title()
+            continue
+        assert not dotted
+        for points, size in zip(dots, (16, 32), strict=True):
+            rows = fits[fits["n_latents"] == size]
+            assert_allclose(points, rows[["k", score]])
+
+
+def test_one_fit_has_no_stability():
+    results = make_results().assign(stability=np.nan)
+    display = SelectionDisplay(results).plot()
+    texts = [[text.get_text() for text in ax.texts] for ax in display.axes_]
+    assert texts == [[], [], ["not measured"], []]
+    SelectionDisplay(results).plot(kind="heatmap").figure_.canvas.draw()
+
+
+def test_numbers_alone_need_no_list():
+    options = {"n_seeds": 1, "random_state": 0}
+    one, many = (
+        SelectionDisplay.from_estimator(
+            PairedSAE(max_iter=1), DATA.X, DATA.y, k=k, n_latents=m, **options
+        )
+        for k, m in ((2, 16), ([2], [16]))
+    )
+    assert one.results.equals(many.results)
+
+
+def test_repeats_without_groups_warn_where_the_caller_is():
+    X, y = DATA.X[GROUPS], DATA.y
+    with pytest.warns(UserWarning, match="rows of X are distinct") as record:
+        SelectionDisplay.from_estimator(
+            PairedSAE(max_iter=1), X, y, k=2, n_latents=16, n_seeds=1
+        )
+    assert [warning.filename for warning in record] == [__file__]
+
+
 def test_maps_show_the_results_with_their_numbers():
     results = make_results().sample(frac=1, random_state=0)
     results.loc[0, "recall"] = np.nan
     _, axes = plt.subplots(2, 2)
     display = SelectionDisplay(results).plot(axes, kind="heatmap", cmap="gray")
     assert display.figure_ is axes[0, 0].figure
+    assert len(display.figure_.axes) == 8  # each with a colour bar
     for ax, image, score in zip(display.axes_, display.images_, SCORES, strict=True):
         grid = results.pivot(index="n_latents", columns="k", values=score).to_numpy()
         assert_allclose(np.ma.filled(image.get_array(), np.nan), grid)
@@ -193,6 +257,9 @@ def test_the_table_is_a_copy():
     [
         ({"k": [32]}, ValueError, "no k that is larger"),
         ({"k": []}, ValueError, "must hold a number each"),
+        ({"recall_k": 101}, ValueError, "recall_k=101 must be from 1 to 100"),
+        ({"groups": GROUPS[1:]}, ValueError, "inconsistent numbers of samples"),
+        ({"y": DATA.y[:, :5]}, ValueError, "TopKSAE encodes one row at a time"),
         ({"n_seeds": 0}, ValueError, "n_seeds=0 must be"),
         ({"kind": "pie"}, ValueError, "kind='pie' must be one of"),
         ({"estimator": PostHocAlignedSAE(x_sae=VIEW)}, ValueError, "both be given"),
@@ -205,7 +272,7 @@ def test_what_cannot_be_drawn_is_refused(changed, error, message, monkeypatch):
     # before anything is fitted
     monkeypatch.setattr(TopKSAE, "fit", lambda *args: pytest.fail("fitted"))
     with pytest.raises(error, match=message):
-        SelectionDisplay.from_estimator(X=DATA.X, y=DATA.y, **options)
+        SelectionDisplay.from_estimator(**{"X": DATA.X, "y": DATA.y} | options)
 
 
 def test_four_axes_are_needed():

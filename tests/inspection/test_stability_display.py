@@ -58,13 +58,38 @@ def test_from_dictionaries_is_the_display_of_the_curve(form):
         scatter_kw={"s": 4},
     )
     expected = stability_curve(
-        FIRST, SECOND, ENERGIES, other_energies=of_other, form=form
+        FIRST,
+        SECOND,
+        ENERGIES,
+        other_energies=of_other,
+        form=form,
+        null="moments",
+        random_state=0,
     )
     assert display.curves.equals(expected)
     assert display.ax_ is ax
     assert display.lines_[0].get_linewidth() == 6
     assert display.points_[0].get_sizes().tolist() == [4]
     assert form in ax.get_ylabel().lower()
+
+
+def test_random_directions_are_a_dotted_line():
+    options = {"null": "uniform", "random_state": 3}
+    display = StabilityDisplay.from_dictionaries(FIRST, SECOND, ENERGIES, **options)
+    curve = stability_curve(FIRST, SECOND, ENERGIES, **options)
+    (line,) = display.chance_lines_
+    np.testing.assert_array_equal(line.get_ydata(), curve["chance"])
+    assert line.get_linestyle() == ":"
+    texts = [text.get_text() for text in display.ax_.get_legend().get_texts()]
+    assert texts == ["mean up to the rank", "random directions"]
+    named = StabilityDisplay({"a": curve, "b": CURVE}).plot()
+    texts = [text.get_text() for text in named.ax_.get_legend().get_texts()]
+    assert texts[0].endswith(f" (random {curve['chance'].iloc[-1]:.2f})")
+    assert "random" not in texts[1]
+    assert len(named.chance_lines_) == 1
+    assert "dotted" in named.ax_.get_legend().get_title().get_text()
+    without = StabilityDisplay.from_dictionaries(FIRST, SECOND, ENERGIES, null=None)
+    assert without.chance_lines_ == []
 
 
 def test_cosines_and_angles_do_not_mix():

@@ -64,6 +64,14 @@ def test_given_axes_and_keywords_are_used():
     assert line.get_ydata().tolist() == [0.7, 0.8, 0.9]
 
 
+def test_lines_that_lie_on_each_other_can_be_told():
+    display = SteeringDisplay({"ours": TABLE, "theirs": TABLE}).plot()
+    ours, theirs = display.lines_[0]
+    assert ours.get_linestyle() != theirs.get_linestyle()
+    assert ours.get_marker() != theirs.get_marker()
+    assert theirs.get_markerfacecolor() == "none"
+
+
 def test_only_the_strength_0_can_be_drawn():
     display = SteeringDisplay(TABLE.iloc[:1]).plot()
     display.figure_.canvas.draw()
@@ -73,5 +81,8 @@ def test_only_the_strength_0_can_be_drawn():
 def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match=r"measures=.*must be among.*'mAP'"):
         SteeringDisplay(TABLE, measures=["NDCG@10"]).plot()
+    for scores, name in (([1, 2], "list"), ({"a": 3.0}, "float")):
+        with pytest.raises(TypeError, match=f"steering_scores returned.*got {name}"):
+            SteeringDisplay(scores).plot()
     with pytest.raises(ValueError, match="scores is empty"):
         SteeringDisplay({}).plot()

@@ -75,6 +75,19 @@ def test_panels_have_the_weight_below_and_dashed_lines_for_none():
     assert ticks == ["1/4", "1", "4"]
 
 
+def test_labels_say_which_way_is_better():
+    options = {**METRICS, "lower_is_better": ["latent", "recovery"]}
+    plane = TradeoffDisplay(FRAME, **options).plot().axes_
+    assert plane[0].get_xlabel() == "recovery\n(lower is better)"
+    labels = [ax.get_ylabel() for ax in plane]
+    assert labels == ["latent\n(lower is better)", "feature\n(higher is better)"]
+    panels = TradeoffDisplay(FRAME, **options).plot(kind="panels").axes_
+    labels = [ax.get_ylabel() for ax in panels]
+    assert labels == ["Lower is better", "Lower is better", "Higher is better"]
+    with pytest.raises(ValueError, match=r"lower_is_better=.*must be among"):
+        TradeoffDisplay(FRAME, **METRICS, lower_is_better=["mse"]).plot()
+
+
 @pytest.mark.parametrize("kind", ["plane", "panels"])
 def test_colors_and_names_belong_to_the_methods(kind):
     display = TradeoffDisplay(FRAME, **METRICS).plot(kind=kind)

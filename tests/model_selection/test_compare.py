@@ -208,8 +208,9 @@ def test_a_frozen_estimator_is_measured_as_it_is_on_pairs_that_are_given(test):
 
 def test_a_frozen_estimator_without_given_pairs_warns():
     fitted = PairedSAE(**OPTIONS).fit(X, Y)
-    with pytest.warns(UserWarning, match="'a' is frozen, and the pairs .* Pass test"):
+    with pytest.warns(UserWarning, match="'a' is frozen.* Pass test") as record:
         compare({"a": FrozenEstimator(fitted)}, X, Y, GROUPS, n_resamples=0)
+    assert [warning.filename for warning in record] == [__file__]
 
 
 def test_others_learn_from_the_pairs_that_are_not_held_out():
@@ -314,8 +315,10 @@ def test_estimators_are_left_alone():
 
 
 def test_repeated_rows_without_groups_warn():
-    with pytest.warns(UserWarning, match="rows of X are distinct"):
+    with pytest.warns(UserWarning, match="rows of X are distinct") as record:
         compare({"a": ESTIMATORS["shared"]}, X, Y, n_resamples=0, test_size=300)
+    assert [warning.filename for warning in record] == [__file__]
+    assert "scorer" not in str(record[0].message)
 
 
 @pytest.mark.parametrize(
