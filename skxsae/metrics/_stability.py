@@ -279,7 +279,8 @@ def _draw_like(other, null, random_state):
     """Random directions in place of those that are present."""
     present = is_present(other)
     drawn = np.zeros_like(other)
-    rng = check_random_state(random_state)
+    # a stream of its own: an autoencoder with this seed began with its first numbers
+    rng = np.random.default_rng(check_random_state(random_state).randint(2**31 - 1))
     drawn[present] = _NULLS[null](unit_rows(other[present]), int(present.sum()), rng)
     return drawn
 
