@@ -76,14 +76,15 @@ for alpha in (1.0, 0.8, 0.5, 0.0):
     shared = PairedSAE(64, random_state=0, **settings)
     rows += measure("one dictionary", shared, make(alpha), alpha=alpha)
     rows += measure("post-hoc alignment", post_hoc(), make(alpha), alpha=alpha)
-AlphaSweepDisplay(pd.DataFrame(rows)).plot()
+errors = ["Feature recovery error", "Latent alignment error"]
+AlphaSweepDisplay(pd.DataFrame(rows), lower_is_better=errors).plot()
 plt.show()
 
 # %%
 # Over the weight of an alignment loss
 # ------------------------------------
-# Numbers beside the points are multiples of a default weight. Left and down is better:
-# a loss buys alignment with reconstruction, and a matching after the fit does not.
+# Numbers beside the points are multiples of a default weight. A loss buys alignment
+# with reconstruction, and a matching after the fit does not.
 
 from skxsae.inspection import TradeoffDisplay
 
@@ -101,6 +102,7 @@ display = TradeoffDisplay(
     pd.DataFrame(rows),
     reconstruction="Feature recovery error",
     alignment="Latent alignment error",
+    lower_is_better=errors,
 )
 fig, ax = plt.subplots(figsize=(6, 4.2), layout="constrained")
 display.plot(ax)
@@ -117,7 +119,8 @@ plt.show()
 # ------------
 # Which directions come back in a fit with another seed? All latents are matched, and
 # sorted by energy: a dot for each pair of directions, and the mean up to its rank as a
-# line. The latents that matter most are the most stable.
+# line. The latents that matter most are the most stable. The dotted lines are random
+# directions in place of those of the second fit.
 
 from skxsae.inspection import StabilityDisplay
 from skxsae.metrics import energy, stability_curve
@@ -128,7 +131,11 @@ for name, n_latents in {"24 latents": 24, "96 latents": 96}.items():
         TopKSAE(n_latents, random_state=seed, **settings).fit(data.X) for seed in (1, 2)
     )
     curves[name] = stability_curve(
-        first.components_, second.components_, energy(first.transform(data.X))
+        first.components_,
+        second.components_,
+        energy(first.transform(data.X)),
+        null="moments",
+        random_state=0,
     )
 StabilityDisplay(curves).plot()
 plt.show()

@@ -71,11 +71,14 @@ plt.show()
 # --------
 # A direction is added to embeddings of x that lack a concept, and all rows of x are
 # ranked by their cosine with the result. The directions of the latents that tell best
-# who has a concept find it as well as the true ones, so that their curves lie on each
-# other; random directions find nothing.
+# who has a concept find it as well as the true ones, so that their curves nearly lie on
+# each other; random directions find nothing. All are in the units of the embeddings and
+# of one length, or a strength would mean another thing for each.
+
+from sklearn.preprocessing import normalize
 
 from skxsae import PairedSAE
-from skxsae.inspection import SteeringDisplay
+from skxsae.inspection import SteeringDisplay, decoder
 from skxsae.metrics import concept_latents, sample_steering_sources, steering_scores
 
 sae = PairedSAE(48, k=4, max_iter=30, batch_size=128, learning_rate=3e-3)
@@ -86,7 +89,7 @@ sources, concepts = sample_steering_sources(relevance, n_sources=20, random_stat
 latents = concept_latents(sae.transform(gallery), relevance)
 directions = {
     "true directions": data.x_features[:8],
-    "latents": sae.x_sae_.components_[latents],
+    "latents": normalize(decoder(sae, "x").components[latents]),
     "random directions": np.random.default_rng(0).normal(size=(8, 32)) / np.sqrt(32),
 }
 results = {

@@ -123,7 +123,9 @@ class EnergyDisplay:
                 "is nothing to draw."
             )
         shares = energy_shares(of_x, of_y, tau=self.tau)
-        self.ax_ = ax = one_axes(f"{type(self).__name__}.plot", ax)
+        # square axes, and room for the legend beside them
+        caller, figsize = f"{type(self).__name__}.plot", (7.6, 4.4)
+        self.ax_ = ax = one_axes(caller, ax, figsize)
         self.figure_ = ax.figure
         kinds = latent_kinds(modality_scores_of(of_x, of_y), self.tau)
         of_kind = {kind: kinds == number for number, kind in enumerate(KINDS)}

@@ -23,11 +23,11 @@ def import_pyplot(caller):
     return plt
 
 
-def one_axes(caller, ax):
+def one_axes(caller, ax, figsize=None):
     """The given axes, or those of a new figure."""
     plt = import_pyplot(caller)
     if ax is None:
-        _, ax = plt.subplots(layout="constrained")
+        _, ax = plt.subplots(layout="constrained", figsize=figsize)
     return ax
 
 
