@@ -176,6 +176,24 @@ def test_chance_has_no_bridged_pair_however_often_its_latents_recur(iso_energy):
     assert found["chance_correlation"] == pytest.approx(r[1, 0])
 
 
+def test_latents_that_are_always_on_are_no_selective_concepts(iso_energy):
+    rng = np.random.default_rng(0)
+    n, m = 400, 6
+    fires = rng.random((n, m)) < 0.3
+    fires[:, 3:5] = fires[:, :2]
+    X, y = fires * rng.random((n, m)), fires * rng.random((n, m))
+    X[:, 2] = y[:, 5] = 50 + rng.random(n)  # the mean of each view
+    X[:, 3:], y[:, :3] = 0, 0
+    D = np.eye(m) + np.eye(m, k=3) + np.eye(m, k=-3) + 0.1
+    codes = [importlib.import_module("scipy.sparse").csr_array(Z) for Z in (X, y)]
+    found = iso_energy.split_concepts(codes, codes, D, max_rate=0.5)
+    r = np.corrcoef(X[:, :2].T, y[:, 3:5].T)[:2, 2:]
+    assert found["bridged_correlation"] == pytest.approx(r.mean())  # all of them
+    assert np.isnan(found["chance_correlation"])
+    of_all = iso_energy.split_concepts(codes, codes, D)
+    assert of_all["bridged_correlation"] < found["bridged_correlation"]
+
+
 def test_the_weight_is_that_of_the_paper(iso_energy):
     """Both losses differ by a factor: that of the mean squared error of an entry."""
     rng = np.random.default_rng(0)
