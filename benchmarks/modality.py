@@ -165,6 +165,7 @@ class Data:
     def weights(self):
         """Co-activations; what takes these takes no codes, which are let go."""
         weights = metrics.coactivation_matrix(*self.codes)
+        weights.data /= weights.data.sum()  # no more than a plan has
         del self.codes
         return weights
 

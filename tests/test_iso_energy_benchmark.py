@@ -13,6 +13,18 @@ from skxsae.metrics import attribution_curves
 
 pytest.importorskip("ot")
 
+# what the metrics say of models this small
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*is NaN. the mass of the pairs:UserWarning"),
+    pytest.mark.filterwarnings("ignore:codes @ components:UserWarning"),
+]
+
+# tiny models reconstruct little, and some of their masses are negative
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:codes @ components:UserWarning"),
+    pytest.mark.filterwarnings("ignore:functional.* is NaN:UserWarning"),
+]
+
 TABLE = [
     *("mse", "r2", "l0", "l1", "insertion", "deletion", "stability"),
     *("stable_rank", "effective_rank", "weighted_stable_rank"),
@@ -90,8 +102,10 @@ def test_measures_by_hand(iso_energy, options, tmp_path, monkeypatch, normalize)
         bimodal = (mu >= 0.05) & (mu <= 0.95)
         bridge = Zx.T @ Zy / 100 * (unit(D) @ unit(D).T)
         rest = bridge[np.ix_(~bimodal, ~bimodal)].sum()
+        touching = bridge.sum() - rest
         with np.errstate(divide="ignore"):
-            expected["rho"] = np.divide(bridge.sum() - rest, rest)
+            rho = np.divide(touching, rest)
+        expected["rho"] = rho if min(touching, rest) >= 0 else np.nan
         expected["bimodal_latents"] = bimodal.sum()
         expected["bimodal_energy"] = (ex + ey)[bimodal].sum() / (ex + ey).sum()
         recalls = []
@@ -105,7 +119,7 @@ def test_measures_by_hand(iso_energy, options, tmp_path, monkeypatch, normalize)
         expected["delta_r@1"] = recalls[0] - recalls[1]
         for metric, value in expected.items():
             got = rows["sae", metric]["of_seeds"][seed]
-            assert got == pytest.approx(value, rel=1e-4, abs=1e-6), metric
+            assert got == pytest.approx(value, rel=1e-4, abs=1e-6, nan_ok=True), metric
     cosines = unit(fitted[0].x_sae_.components_) @ unit(fitted[1].x_sae_.components_).T
     angles = np.arccos(np.clip(cosines, -1, 1))
     matched = linear_sum_assignment(angles)
@@ -122,7 +136,8 @@ def test_every_row_of_the_paper_stands_beside_ours(
     assert set(published) == {(m, r) for m in iso_energy.ISO_METHODS for r in TABLE}
     for key, value in published.items():
         assert rows[key]["published"] == value
-        assert rows[key]["difference"] == pytest.approx(rows[key]["mean"] - value)
+        difference = pytest.approx(rows[key]["mean"] - value, nan_ok=True)
+        assert rows[key]["difference"] == difference
     assert rows["sae_a", "rho"]["published"] == 4.23
     assert "published" not in rows["sae", "bimodal_energy"]
     assert "4.23" in capsys.readouterr().out
