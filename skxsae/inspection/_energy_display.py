@@ -148,7 +148,9 @@ class EnergyDisplay:
     def _annotate(self, names, n_dead, low, high):
         """Set equal axes, and draw the lines of equal modality score on them."""
         ax = self.ax_
-        scores = [s for s in {0.5, self.tau, 1 - self.tau} if 0 < s < 1]
+        # a line of a smaller score would lie on the edge
+        least = np.finfo(np.float64).eps
+        scores = [s for s in {0.5, self.tau, 1 - self.tau} if least < s < 1]
         self.lines_ = [
             ax.plot(
                 *_line_of_score(score, low, high),

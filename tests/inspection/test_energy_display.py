@@ -67,7 +67,8 @@ def test_lines_have_the_modality_scores_that_bound_the_kinds():
 
 
 @pytest.mark.parametrize(
-    ("tau", "words"), [(0.0, "0.5"), (0.5, "0.5"), (0.1, "0.1, 0.5, 0.9")]
+    ("tau", "words"),
+    [(0.0, "0.5"), (5e-324, "0.5"), (0.5, "0.5"), (0.1, "0.1, 0.5, 0.9")],
 )
 def test_lines_that_do_not_exist_are_not_drawn_nor_told(tau, words):
     display = EnergyDisplay(X_ENERGY, Y_ENERGY, tau=tau).plot()
