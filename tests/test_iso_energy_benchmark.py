@@ -48,7 +48,7 @@ def options(tmp_path):
     images = np.abs(rng.standard_normal((150, 6))) + [2, 0, 0, 0, 0, 0]
     groups = np.repeat(np.arange(150), 2)
     captions = images[groups] + 0.3 * rng.standard_normal((300, 6))
-    captions[:, 1] += 4
+    captions[:, 1] += 3
     np.savez(tmp_path / "views.npz", image=images, text=captions)
     np.save(tmp_path / "row.npy", groups)
     np.save(tmp_path / "test.npy", np.arange(150) >= 100)
