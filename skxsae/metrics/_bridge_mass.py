@@ -143,7 +143,7 @@ def functional_alignment_ratio(bridge, bimodal, *, absolute=False):
     >>> functional_alignment_ratio([[4.0, 1.0], [0.0, 2.0]], [True, False])
     2.5
     """
-    touching, rest = _mass_touching(bridge, bimodal, absolute)
+    touching, rest = _mass_touching(_check_square(bridge), bimodal, absolute)
     if _is_negative(touching, rest, "functional_alignment_ratio"):
         return np.nan
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -206,10 +206,11 @@ def functional_distributional_agreement(bridge, bimodal, energies):
     >>> round(functional_distributional_agreement(bridge, [True, False], [1.0, 1.0]), 6)
     2.0
     """
+    bridge = _check_square(bridge)
     touching, rest = _mass_touching(bridge, bimodal, absolute=False)
     mask = np.asarray(bimodal)
     energies = check_energies(energies, "energies", len(mask))
-    mass = np.abs(check_pairs(bridge, "bridge").data).sum()
+    mass = np.abs(bridge.data).sum()
     if mass > 1.0 + _ROUNDING:
         raise ValueError(
             f"bridge has a mass of {mass:.4g}, but that of a transport plan has no "
@@ -239,11 +240,15 @@ def _is_negative(touching, rest, caller):
 
 
 def _mass_touching(bridge, bimodal, absolute):
-    """Mass of the pairs that touch a bimodal latent, and of the others."""
-    bridge = _check_square(bridge)
+    """Mass of the pairs that touch a bimodal latent, and of the others.
+
+    What is no more than the rounding of the sums is 0: it has no sign.
+    """
     bimodal = check_mask(bimodal, "bimodal", bridge.shape[0])
     masses = _group_masses(bridge, bimodal.astype(int), 2, absolute)
-    return masses[0, 1] + masses[1, 0] + masses[1, 1], masses[0, 0]
+    sides = masses[0, 1] + masses[1, 0] + masses[1, 1], masses[0, 0]
+    rounding = bridge.nnz * np.finfo(np.float64).eps * np.abs(bridge.data).sum()
+    return tuple(0.0 if abs(mass) <= rounding else mass for mass in sides)
 
 
 def _group_masses(bridge, group, n_groups, absolute):

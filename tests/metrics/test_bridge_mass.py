@@ -13,6 +13,7 @@ from skxsae.metrics import (
     bridge_matrix,
     functional_alignment_ratio,
     functional_distributional_agreement,
+    transport_plan,
 )
 
 N_LATENTS = 4
@@ -224,3 +225,23 @@ def test_shares_of_a_negative_total_are_not_given():
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_mass_of_nothing_but_rounding_is_zero(seed):
+    rng = np.random.default_rng(seed)
+    rows = np.linalg.qr(rng.standard_normal((16, 16)))[0]
+    A, B = rows[:8], np.vstack([rows[:4], rows[8:12]])  # the others are orthogonal
+    plan = transport_plan(A, B, np.ones(8), np.ones(8)).plan
+    bridge, bimodal = bridge_matrix(plan, A, B), np.arange(8) < 4
+    agreement = functional_distributional_agreement(bridge, bimodal, np.ones(8))
+    assert agreement == functional_alignment_ratio(bridge, bimodal) == np.inf
+
+
+@pytest.mark.parametrize("rounding", [-1e-18, 1e-18])
+def test_rounding_has_no_sign(rounding):
+    bridge = [[0.5, 0.0], [0.0, rounding]]
+    assert functional_alignment_ratio(bridge, [True, False]) == np.inf
+    assert functional_alignment_ratio(bridge, [False, True]) == 0.0
+    small = [[0.5, 0.0], [0.0, 1e-12]]  # not rounding
+    assert_allclose(functional_alignment_ratio(small, [True, False]), 5e11)
