@@ -13,7 +13,7 @@ from skxsae.metrics._codes import SAME_LATENTS, check_codes, check_width, row_ba
 
 KINDS = ("bimodal", "x_only", "y_only")
 
-_ROWS_PER_BATCH = 4096
+_ROWS_PER_BATCH = 1024
 
 
 @validate_params(
@@ -90,9 +90,7 @@ def modality_score(X, y, *, p=2):
     """
     X, y = check_codes(X, "X"), check_codes(y, "y")
     check_width(X, y, "X", "y", SAME_LATENTS)
-    # relative to the largest, whose power neither overflows nor underflows
-    unit = np.maximum(_largest(X), _largest(y))
-    unit[unit == 0] = 1.0
+    unit = _power_of_two(np.maximum(_largest(X), _largest(y)))
     return modality_scores_of(_energy(X, p, unit), _energy(y, p, unit))
 
 
@@ -263,27 +261,49 @@ def energy_shares(x_energy, y_energy, *, tau=0.05, always_on=None):
 
 def _energy(codes, p, unit=1.0):
     """`energy` of checked codes, in units of each latent."""
-    sums = np.zeros(codes.shape[1])
-    unit = np.broadcast_to(unit, sums.shape)
-    for latents, values in _active_blocks(codes):
-        powers = (values / unit[latents]) ** p
-        sums += np.bincount(latents, powers, minlength=len(sums))
-    return sums / codes.shape[0]
+    n_rows, n_latents = codes.shape
+    sums, unit = np.zeros(n_latents), np.broadcast_to(unit, n_latents)
+    sum_powers = _sparse_powers if sparse.issparse(codes) else _dense_powers
+    for rows in row_batches(n_rows, _ROWS_PER_BATCH):
+        sums += sum_powers(codes[rows], p, unit)
+    return sums / n_rows
+
+
+def _sparse_powers(block, p, unit):
+    """Sum of the powers of each column of a csr_array, from the first row on."""
+    powers = np.abs(block.data.astype(np.float64))
+    powers /= unit[block.indices]
+    powers **= p
+    return np.bincount(block.indices, powers, minlength=block.shape[1])
+
+
+def _dense_powers(block, p, unit):
+    """The same of an array, in the same order, so that the results are the same."""
+    powers = np.array(block, dtype=np.float64, order="C")
+    np.abs(powers, out=powers)
+    powers /= unit
+    powers **= p
+    sums = np.zeros(block.shape[1])
+    for row in powers:  # sum(axis=0) would take the rows of a single column in pairs
+        sums += row
+    return sums
 
 
 def _largest(codes):
-    """Largest absolute activation of each latent."""
+    """Largest absolute activation of each latent, in float64."""
     largest = np.zeros(codes.shape[1])
-    for latents, values in _active_blocks(codes):
-        np.maximum.at(largest, latents, values)
+    for rows in row_batches(codes.shape[0], _ROWS_PER_BATCH):
+        block = np.abs(codes[rows])
+        if sparse.issparse(block):
+            np.maximum.at(largest, block.indices, block.data)
+        else:
+            np.maximum(largest, block.max(axis=0), out=largest)
     return largest
 
 
-def _active_blocks(codes):
-    """Yield latents and absolute activations, of the same rows whatever the format."""
-    for rows in row_batches(codes.shape[0], _ROWS_PER_BATCH):
-        block = sparse.csr_array(codes[rows])
-        yield block.indices, np.abs(block.data.astype(np.float64))
+def _power_of_two(largest):
+    """Units so that no power overflows or underflows, and no quotient is rounded."""
+    return np.where(largest > 0, np.ldexp(1.0, np.frexp(largest)[1] - 1), 1.0)
 
 
 def latent_kinds(scores, tau):

@@ -35,7 +35,7 @@ def test_modality_score_is_the_share_of_x(X, y, p):
 
 
 @pytest.mark.parametrize("n_latents", [1, 7])
-@pytest.mark.parametrize("p", [0.5, 1, 2])
+@pytest.mark.parametrize("p", [0.5, 1, 2, 3, 2.7])
 def test_sparse_and_dense_codes_have_equal_energies(p, n_latents):
     rng = np.random.default_rng(0)
     codes = rng.exponential(size=(10_007, n_latents))
@@ -49,12 +49,32 @@ def test_sparse_and_dense_codes_have_equal_energies(p, n_latents):
         assert bimodal_latents(scores, tau=0.5).all()
 
 
-@pytest.mark.parametrize("size", [1e-200, 1e-30, 1e30, 1e200])
+@pytest.mark.parametrize("size", [1e-200, 1e-30, 1e30, 1e200, 4e307])
 def test_scores_of_activations_of_any_size(size):
     X, y = np.array([[3.0, 0.0], [1.0, 2.0]]), np.array([[1.0, 0.0], [2.0, 0.0]])
     scores = modality_score(size * X, sparse.csr_array(size * y))
     assert_allclose(scores, [2 / 3, 1.0])
     assert_allclose(modality_score(size * X, y), [float(size > 1), 1.0], atol=1e-20)
+
+
+@pytest.mark.parametrize("p", [1, 2])
+def test_scores_of_sums_without_rounding_have_none(p):
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, 100, size=(3000, 50)).astype(float)
+    scores = modality_score(codes, rng.permutation(codes), p=p)
+    assert scores.tolist() == [0.5] * 50
+    other = codes * rng.integers(0, 3, size=50)
+    of_x, of_y = energy(codes, p=p), energy(other, p=p)
+    assert modality_score(codes, other, p=p).tolist() == (of_x / (of_x + of_y)).tolist()
+    shares = energy_shares(of_x, of_y, tau=0.5)
+    scores = modality_score(codes, other, p=p)
+    assert shares.n_latents["bimodal"] == bimodal_latents(scores, tau=0.5).sum() > 0
+
+
+def test_dense_codes_do_not_become_sparse(monkeypatch):
+    monkeypatch.setattr(sparse, "csr_array", None)
+    assert energy(np.ones((3, 2))).tolist() == [1.0, 1.0]
+    assert modality_score(np.ones((3, 2)), np.ones((3, 2))).tolist() == [0.5, 0.5]
 
 
 def test_float32_codes_are_summed_in_float64():
