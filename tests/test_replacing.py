@@ -35,6 +35,27 @@ def test_the_mode_is_that_of_a_new_file(tmp_path):
     assert modes[0] == modes[1]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="modes are those of POSIX")
+def test_a_private_file_stays_private(tmp_path):
+    path = tmp_path / "codes.jsonl"
+    path.touch(mode=0o600)
+    path.chmod(0o600)
+    with replacing(path) as unfinished:
+        unfinished.write_text("new")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a privilege")
+def test_what_a_link_leads_to_is_replaced(tmp_path):
+    (tmp_path / "page.html").write_text("old")
+    link = tmp_path / "latest.html"
+    link.symlink_to("page.html")
+    with replacing(link) as unfinished:
+        unfinished.write_text("new")
+    assert link.is_symlink()
+    assert (tmp_path / "page.html").read_text() == "new"
+
+
 def test_a_folder_that_is_not_there_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere"):  # noqa: SIM117
         with replacing(tmp_path / "nowhere" / "page.html"):

@@ -21,8 +21,12 @@ def abridged(encoder):
         name: _Abridged(value) if isinstance(value, torch.nn.Module) else value
         for name, value in encoder.get_params(deep=False).items()
     }
+    # scikit-learn reads the signature of __init__, which must not run: it may call that
+    # of a parent class
     printed = type(kind.__name__, (BaseEstimator,), {"__init__": kind.__init__})
-    return printed(**parameters)
+    instance = object.__new__(printed)
+    vars(instance).update(parameters)
+    return instance
 
 
 def print_abridged(printer, encoder, *args):

@@ -304,9 +304,9 @@ class SelectionDisplay:
         check_encoder(estimator, X, y, "estimator")
         random_state = check_random_state(random_state)
         train, (X_test, y_test, groups) = split_pairs(
-            X, y, groups, test_size, random_state
+            X, y, groups, test_size, random_state, stacklevel=4
         )
-        items = items_of(X_test, y_test, groups, stacklevel=4)
+        items = items_of(X_test, groups)
         (recall_k,) = check_depths(recall_k, items, "recall_k")
         seeds = random_state.randint(2**31 - 1, size=n_seeds)
         rows, fits = [], []

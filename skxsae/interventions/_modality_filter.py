@@ -254,7 +254,8 @@ def _warn_if_no_codes(X, y):
         warnings.warn(
             "y has negative entries and X has none: y must be the codes of the second "
             "view, not its embeddings. In a pipeline the steps before see X only: fit "
-            " the filter on its own, and put it in as FrozenEstimator(filter).",
+            "the filter on its own, and put it in as FrozenEstimator(filter). Codes of "
+            "both views are of one sign if positive_code is the same.",
             UserWarning,
             stacklevel=4,
         )

@@ -17,6 +17,15 @@ ALIGNED_LATENTS = (
 )
 
 
+def refuse_pair(codes, name):
+    """Refuse the codes of both views in place of those of one."""
+    if isinstance(codes, tuple) and any(map(sparse.issparse, codes)):
+        raise ValueError(
+            f"{name} is a tuple of {len(codes)}, as transform(X, y) returns: pass the "
+            "codes of one view."
+        )
+
+
 def check_codes(codes, name):
     """Finite 2-D codes of floats, as a csr_array or an ndarray."""
     if hasattr(codes, "fit"):
@@ -24,11 +33,7 @@ def check_codes(codes, name):
             f"{name} is an estimator, {type(codes).__name__}: pass the codes that its "
             "transform returns."
         )
-    if isinstance(codes, tuple) and any(map(sparse.issparse, codes)):
-        raise ValueError(
-            f"{name} is a tuple of {len(codes)}, as transform(X, y) returns: pass the "
-            "codes of one view."
-        )
+    refuse_pair(codes, name)
     if not sparse.issparse(codes) and np.ndim(codes) == 1:
         raise ValueError(
             f"{name} must be 2-dimensional, one row per sample, got a 1-dimensional "

@@ -176,7 +176,7 @@ def compare(
     (X_train, y_train, groups_train), (X_test, y_test, groups_test) = split_pairs(
         X, y, groups, test_size, random_state, test
     )
-    items = items_of(X_test, y_test, groups_test)
+    items = items_of(X_test, groups_test)
     counts = _draw_groups(items.max() + 1, n_resamples, random_state)
     k = check_depths(k, items)
     for name, estimator in estimators.items():
@@ -197,7 +197,7 @@ def compare(
 
 def _warn_if_frozen(estimators):
     """Warn that what a frozen estimator has seen may be among what is held out."""
-    frozen = [n for n, e in estimators.items() if isinstance(e, FrozenEstimator)]
+    frozen = [name for name, e in estimators.items() if _holds_frozen(e)]
     if frozen:
         warnings.warn(
             f"{frozen[0]!r} is frozen, and the pairs to hold out are drawn here: if it "
@@ -206,6 +206,17 @@ def _warn_if_frozen(estimators):
             UserWarning,
             stacklevel=4,
         )
+
+
+def _holds_frozen(estimator):
+    """Whether a frozen estimator of codes is inside; frozen scalers are no matter."""
+    parts = [estimator, *estimator.get_params(deep=True).values()]
+    return any(
+        isinstance(part, FrozenEstimator)
+        and hasattr(part, "inverse_transform")
+        and (hasattr(part, "components_") or hasattr(part, "x_sae_"))
+        for part in parts
+    )
 
 
 def _draw_groups(n_groups, n_resamples, random_state):

@@ -16,14 +16,17 @@ TEST_SIZE = [
 ]
 
 
-def split_pairs(X, y, groups, test_size, random_state, test=None):
+def split_pairs(X, y, groups, test_size, random_state, test=None, *, stacklevel=5):
     """Two triples (X, y, groups): those that are learnt from, and those held out.
 
-    The rows of `test` are held out if they are given, else a random share.
+    The rows of `test` are held out if they are given, else a random share. A warning
+    tells of repeats without groups, wherever the random share falls.
     """
     X, y, groups = indexable(X, y, groups)
     check_consistent_length(X, y)
-    if groups is not None:
+    if groups is None:
+        warn_if_repeated(np.asarray(X), np.asarray(y), stacklevel=stacklevel)
+    else:
         numbers = check_groups(groups, len(groups))
     if test is None:
         splitter = ShuffleSplit if groups is None else GroupShuffleSplit
@@ -40,13 +43,9 @@ def split_pairs(X, y, groups, test_size, random_state, test=None):
     )
 
 
-def items_of(X, y, groups, stacklevel=5):
-    """Number of the item of each held-out pair; a warning if repeats have none."""
-    if groups is not None:
-        return check_groups(groups, len(groups))
-    X, y = np.asarray(X), np.asarray(y)
-    warn_if_repeated(X, y, stacklevel=stacklevel)
-    return np.arange(len(X))
+def items_of(X, groups):
+    """Number of the item of each held-out pair."""
+    return np.arange(len(X)) if groups is None else check_groups(groups, len(groups))
 
 
 def check_depths(k, items, name="k"):
@@ -67,6 +66,8 @@ def check_depths(k, items, name="k"):
 def _check_test(test, n_samples):
     """Mask of the rows that are held out."""
     test = np.asarray(test)
+    if not test.size:
+        raise ValueError("test is empty: no pair is held out.")
     if test.ndim != 1 or test.dtype.kind not in "biu":
         raise ValueError(
             f"test has type {test.dtype} and {test.ndim} dimensions: it must be a mask "

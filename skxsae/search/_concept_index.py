@@ -11,7 +11,13 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skxsae._concepts import names_by_concept
-from skxsae.metrics._codes import FLOATS, check_codes, row_of_entries, unit_rows
+from skxsae.metrics._codes import (
+    FLOATS,
+    check_codes,
+    refuse_pair,
+    row_of_entries,
+    unit_rows,
+)
 
 _BLOCK_ENTRIES = 2**23
 
@@ -190,11 +196,7 @@ class ConceptIndex(BaseEstimator):
 
     def _check_codes(self, X, *, reset):
         """Unit rows of codes, as a CSR array of floats."""
-        if isinstance(X, tuple) and any(map(sparse.issparse, X)):
-            raise ValueError(
-                f"X is a tuple of {len(X)}, as transform(X, y) returns: pass the codes "
-                "of one view."
-            )
+        refuse_pair(X, "X")
         codes = validate_data(
             self, X, accept_sparse="csr", dtype=FLOATS, reset=reset, copy=False
         )
@@ -254,7 +256,7 @@ def _labels(names, n_concepts):
     numbers = pd.Series(np.arange(n_concepts).astype(str), dtype=object)
     names = names_by_concept(names, n_concepts)["name"].dropna().astype(str)
     names = names[names.index.isin(numbers.index)]
-    shared = names.duplicated(keep=False)
+    shared = names.duplicated(keep=False) | names.str.fullmatch(r"(.* #)?\d+")
     names[shared] += " #" + numbers[names.index[shared]]
     numbers.update(names)
     return numbers.to_numpy()

@@ -691,6 +691,15 @@ def test_long_representations_are_broken_as_in_scikit_learn():
     assert max(map(len, repr(make_pipeline(encoder, TopKSAE(3))).split("\n"))) < 80
 
 
+def test_an_encoder_of_ones_own_is_printed():
+    class Mine(OpenCLIPTextEncoder):
+        def __init__(self, model="mine", extra=1):
+            super().__init__(model)
+            self.extra = extra
+
+    assert repr(Mine(extra=2)) == "Mine(extra=2)"
+
+
 @pytest.mark.parametrize("encoder", ENCODERS, ids=lambda encoder: encoder.__name__)
 def test_nothing_is_loaded_to_display_it(encoder, monkeypatch):
     loads = []

@@ -365,3 +365,35 @@ def test_matches_that_were_made_without_a_null_have_no_share():
     sae = PostHocAlignedSAE(matcher=CoactivationMatcher(n_null=0), **OPTIONS)
     table = compare({"sae": sae}, X, Y, GROUPS, n_resamples=0, random_state=0)
     assert np.isnan(table["value"]["sae", "matches_above_noise"])
+
+
+@pytest.mark.parametrize(
+    "hold",
+    [
+        lambda sae: make_pipeline(StandardScaler(), FrozenEstimator(sae)),
+        lambda sae: PostHocAlignedSAE(x_sae=FrozenEstimator(sae), y_sae=TopKSAE(8, 2)),
+    ],
+    ids=["pipeline", "view"],
+)
+def test_what_is_frozen_inside_is_told_of(hold):
+    sae = TopKSAE(8, 2, max_iter=1, random_state=0).fit(X)
+    with pytest.warns(UserWarning, match="is frozen, and the pairs to hold out"):
+        compare({"a": hold(sae)}, X, Y, GROUPS, n_resamples=0, random_state=0)
+
+
+def test_a_frozen_scaler_is_no_matter():
+    scaler = FrozenEstimator(StandardScaler().fit(X))
+    model = make_pipeline(scaler, PairedSAE(8, 2, max_iter=1, random_state=0))
+    compare({"a": model}, X, Y, GROUPS, n_resamples=0, random_state=0)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_repeats_are_told_of_wherever_the_split_falls(seed):
+    options = {"n_resamples": 0, "test_size": 0.05, "k": 1, "random_state": seed}
+    with pytest.warns(UserWarning, match="rows of X are distinct"):
+        compare({"a": PairedSAE(8, 2, max_iter=1)}, X, Y, **options)
+
+
+def test_nothing_held_out_is_refused():
+    with pytest.raises(ValueError, match="test is empty: no pair is held out"):
+        compare({"a": PairedSAE(8, 2, max_iter=1)}, X, Y, GROUPS, test=[])

@@ -200,3 +200,11 @@ def test_blocks_meet_a_bounded_number_of_items(monkeypatch):
     whole = index.search(queries)
     monkeypatch.undo()
     assert whole.equals(index.search(queries))
+
+
+@pytest.mark.parametrize(
+    "names", [["cat #1", "cat", "cat"], ["1", None, "2"], ["2", None, None]]
+)
+def test_no_two_concepts_are_called_the_same(names):
+    labels = ConceptIndex().fit(np.eye(3), names=names).names_
+    assert len(set(labels)) == 3
