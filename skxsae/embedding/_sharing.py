@@ -8,7 +8,8 @@ class _Use:
     """A module in use, its users, and how it was before the first of them came."""
 
     def __init__(self, module, device):
-        self.module, self.device, self.n_users = module, device, 0
+        self.module, self.device = module, device
+        self.threads: list[int] = []  # one for each user
         parts = list(module.modules())
         tensors = [*module.parameters(), *module.buffers()]
         self.ids = {id(each) for each in (*parts, *tensors)}
@@ -49,30 +50,37 @@ def evaluating(module, device, restores):
 
 def _enter(module, device):
     """The use of a module, with one more user, as soon as no other excludes it."""
+    this_thread = threading.get_ident()
     with _changed:
         while True:
             # made anew after each wait: the mode and the device may have changed
             use = _Use(module, device)
-            if not any(other.excludes(use) for other in _uses):
+            in_the_way = [other for other in _uses if other.excludes(use)]
+            if not in_the_way:
                 break
+            if any(this_thread in other.threads for other in in_the_way):
+                raise RuntimeError(
+                    f"A {type(module).__name__} is in use by this thread already, on "
+                    "another device or as a part of another module."
+                )
             _changed.wait()
         use = next((other for other in _uses if other.module is module), use)
-        if not use.n_users:
+        if not use.threads:
             try:
                 module.eval().to(device)
             except BaseException:
                 use.restore()
                 raise
             _uses.append(use)
-        use.n_users += 1
+        use.threads.append(this_thread)
         return use
 
 
 def _leave(use, restores):
     """Take a user away; the last one restores the module."""
     with _changed:
-        use.n_users -= 1
-        if use.n_users:
+        use.threads.remove(threading.get_ident())
+        if use.threads:
             return
         _uses.remove(use)
         try:
