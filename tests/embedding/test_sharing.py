@@ -148,7 +148,7 @@ def test_modules_that_share_nothing_do_not_wait():
 def test_a_thread_does_not_wait_for_itself():
     part = torch.nn.Linear(2, 2)
     with evaluating(part, "cpu", restores=True):  # noqa: SIM117
-        with pytest.raises(RuntimeError, match="Sequential is in use by this thread"):  # noqa: SIM117
+        with pytest.raises(RuntimeError, match="Sequential is in use by this thread"):
             with evaluating(torch.nn.Sequential(part), "cpu", restores=True):
                 pass
     assert _sharing._uses == []
