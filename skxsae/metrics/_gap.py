@@ -23,7 +23,11 @@ from skxsae.metrics._codes import (
     row_norms,
     unit_rows,
 )
-from skxsae.metrics._repeats import first_equal_rows, warn_of_repeats
+from skxsae.metrics._repeats import (
+    first_equal_rows,
+    is_much_repeated,
+    warn_of_repeats,
+)
 from skxsae.metrics._transport import exact_plan
 
 _VIEWS = {"X": ["array-like", "sparse matrix"], "y": ["array-like", "sparse matrix"]}
@@ -31,6 +35,10 @@ _SIMPLEX_ITERATIONS = 10**8
 _IN_TWO_FOLDS = (
     "a classifier is tested on rows that it was trained on. Pass groups, the item of "
     "each pair."
+)
+_IN_TWO_FOLDS_UNPAIRED = (
+    "a classifier is tested on rows that it was trained on. Pass each row once, as "
+    "groups need equally many rows of X and of y."
 )
 _NO_DISTANCE = "a row has no distance to itself. Pass groups, the item of each pair."
 
@@ -126,7 +134,8 @@ def wasserstein_gap(X, y, *, n_samples=10_000, random_state=0):
     Notes
     -----
     Equally many rows of equal weight have an optimal transport that is a one-to-one
-    assignment, which SciPy finds. Otherwise the linear programme is solved by POT, with
+    assignment, which SciPy finds. For different numbers of rows, or where a tenth of
+    those of a view or more are repeats, the linear programme is solved by POT, with
     rows that are repeated taken once and weighted; without POT, repeated rows are
     assigned one by one, which is slow. The costs of 10,000 rows take 763 MiB, and those
     of POT's plan as much again.
@@ -145,15 +154,20 @@ def wasserstein_gap(X, y, *, n_samples=10_000, random_state=0):
     X, y = check_views(X, y)
     rng = check_random_state(random_state)
     X, y = _drawn(X, n_samples, rng), _drawn(y, n_samples, rng)
-    weights = [np.ones(rows.shape[0]) for rows in (X, y)]
-    if _has_pot():  # then equal rows share a place in the plan
-        (X, weights[0]), (y, weights[1]) = _distinct(X), _distinct(y)
-    cost = _cosine_costs(X, y)
-    if all((w == 1).all() for w in weights) and X.shape[0] == y.shape[0]:
+    equally_many = X.shape[0] == y.shape[0]
+    if equally_many and not (
+        _has_pot() and (_has_many_repeats(X) or _has_many_repeats(y))
+    ):
+        cost = _cosine_costs(X, y)
         return float(cost[linear_sum_assignment(cost)].mean())
-    a, b = (w / w.sum() for w in weights)
+    # equal rows share a place in the plan
+    (X, n_x), (y, n_y) = _distinct(X), _distinct(y)
+    cost = _cosine_costs(X, y)
     caller = "wasserstein_gap on views with different numbers of rows"
-    plan = exact_plan(a, b, cost, caller, _SIMPLEX_ITERATIONS)
+    advice = "Use a smaller n_samples"
+    plan = exact_plan(
+        n_x / n_x.sum(), n_y / n_y.sum(), cost, caller, advice, _SIMPLEX_ITERATIONS
+    )
     return float(np.einsum("ij,ij->", plan, cost))
 
 
@@ -238,7 +252,9 @@ def linear_separability(
     """
     X, y = check_views(X, y)
     if groups is None and cv is not None:
-        warn_of_repeats({"X": X, "y": y}, _IN_TWO_FOLDS)
+        paired = X.shape[0] == y.shape[0]
+        consequence = _IN_TWO_FOLDS if paired else _IN_TWO_FOLDS_UNPAIRED
+        warn_of_repeats({"X": X, "y": y}, consequence)
     folds = _fold_groups(X.shape[0], y.shape[0], groups)
     rows = sparse.vstack([X, y], "csr") if sparse.issparse(X) else np.vstack([X, y])
     is_y = np.repeat([0, 1], [X.shape[0], y.shape[0]])
@@ -336,6 +352,11 @@ def relative_modality_gap(X, y, *, groups=None):
 def _has_pot():
     """Whether POT can be imported."""
     return find_spec("ot") is not None
+
+
+def _has_many_repeats(X):
+    """Whether repeats are so many that taking each row once pays off."""
+    return is_much_repeated(X.shape[0], len(np.unique(first_equal_rows(X))))
 
 
 def _distinct(X):

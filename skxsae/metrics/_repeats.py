@@ -7,13 +7,23 @@ from scipy import sparse
 
 from skxsae.metrics._codes import is_zero_row
 
-_REPEATS_WORTH_A_WARNING = 0.1
+_MUCH_REPEATED = 0.1
 
 
 def first_equal_rows(view):
     """For each row of checked codes, the first row that equals it."""
     first: dict[int, int] = {}
     return np.array([first.setdefault(key, i) for i, key in enumerate(_keys(view))])
+
+
+def first_of_groups(groups):
+    """First row of each group, in the order of the rows."""
+    return np.sort(np.unique(groups, return_index=True)[1])
+
+
+def is_much_repeated(n_rows, n_distinct):
+    """Whether a tenth of the rows or more are there before."""
+    return n_rows - n_distinct >= max(1, _MUCH_REPEATED * n_rows)
 
 
 def warn_of_repeats(views, consequence, stacklevel=4):
@@ -24,7 +34,7 @@ def warn_of_repeats(views, consequence, stacklevel=4):
     for name, view in views.items():
         distinct = first_equal_rows(view)[~is_zero_row(view)]
         n_rows, n_distinct = len(distinct), len(np.unique(distinct))
-        if n_rows - n_distinct >= max(1, _REPEATS_WORTH_A_WARNING * n_rows):
+        if is_much_repeated(n_rows, n_distinct):
             warnings.warn(
                 f"Only {n_distinct} of the {n_rows} rows of {name} are distinct: "
                 f"{consequence}",

@@ -13,6 +13,7 @@ from skxsae.metrics._dictionary import check_dictionary, is_present
 from skxsae.metrics._modality import check_energies
 
 MAX_ITER = 10_000_000
+_STEPS_USED_UP = 3  # POT's result code; others are of a programme without a solution
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -140,7 +141,7 @@ def transport_plan(
 
     RuntimeError
         If `max_iter` was reached: what the solver has by then is no plan, as it moves a
-        part of the energy only.
+        part of the energy only. Also if POT finds that there is no plan.
 
     See Also
     --------
@@ -185,7 +186,7 @@ def transport_plan(
     v, w = unit_rows(x_components[x_latents]), unit_rows(y_components[y_latents])
     cost = v @ w.T
     np.subtract(1.0, cost, out=cost)
-    plan = exact_plan(a, b, cost, "transport_plan", max_iter)
+    plan = exact_plan(a, b, cost, "transport_plan", "Increase max_iter", max_iter)
     rows, columns = np.nonzero(plan)
     shares = plan[rows, columns]
     total = float(shares @ cost[rows, columns])
@@ -228,7 +229,7 @@ def _check_size(n_latents, view, max_latents):
         )
 
 
-def exact_plan(a, b, cost, caller, max_iter=MAX_ITER):
+def exact_plan(a, b, cost, caller, advice, max_iter=MAX_ITER):
     """Cheapest plan between two weightings by POT, as a dense array."""
     try:
         import ot
@@ -240,9 +241,14 @@ def exact_plan(a, b, cost, caller, max_iter=MAX_ITER):
         # said below, in terms of the parameters
         warnings.simplefilter("ignore")
         plan, log = ot.emd(a, b, cost, numItermax=max_iter, log=True)
-    if log["warning"] is not None:
+    if log["warning"] is None:
+        return plan
+    if log["result_code"] == _STEPS_USED_UP:
         raise RuntimeError(
-            f"There is no transport plan after max_iter={max_iter} steps: what the "
-            "solver has by then moves a part of the energy only. Increase max_iter."
+            f"{caller}: there is no transport plan after {max_iter} steps. What the "
+            f"solver has by then moves a part of the mass only. {advice}."
         )
-    return plan
+    raise RuntimeError(
+        f"{caller}: POT found no transport plan, whatever the number of steps: "
+        f"{log['warning']}"
+    )

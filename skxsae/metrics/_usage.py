@@ -70,7 +70,9 @@ def dictionary_distance(components, features):
     cost = np.maximum(1.0 - components @ features.T, 0.0)
     of_latents, of_features = (np.full(n, 1.0 / n) for n in cost.shape)
     caller = "dictionary_distance with unequal numbers of directions"
-    return float(np.sum(exact_plan(of_latents, of_features, cost, caller) * cost))
+    advice = "Compare fewer directions"
+    plan = exact_plan(of_latents, of_features, cost, caller, advice)
+    return float(np.sum(plan * cost))
 
 
 @validate_params(

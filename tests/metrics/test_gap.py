@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from scipy import sparse
+from scipy.optimize import linear_sum_assignment
 
 from skxsae.metrics import (
     _gap,
@@ -209,6 +210,11 @@ def test_repeated_rows_are_told_of():
         with pytest.warns(UserWarning, match="Only 10 of the 40 rows of X"):
             gap(X, y)
         gap(X, y, groups=groups)
+    with pytest.warns(UserWarning, match="Pass groups, the item of each pair"):
+        linear_separability(X, y)
+    # groups are of pairs
+    with pytest.warns(UserWarning, match="Pass each row once, as groups need equally"):
+        linear_separability(X, y[:30])
     # one in twenty is no matter, and training rows are seen in any case
     relative_modality_gap(np.vstack([y[:38], y[:2]]), y)
     linear_separability(X, y, cv=None)
@@ -242,6 +248,33 @@ def test_transport_of_repeated_rows_is_that_of_few(monkeypatch):
     repeated = wasserstein_gap(*(np.repeat(view, 5, axis=0) for view in rows))
     assert sizes == [(40, 40)]
     assert_allclose(repeated, wasserstein_gap(*rows), atol=1e-9)
+
+
+@pytest.mark.parametrize("n_repeats", [0, 1, 3, 4])
+def test_a_few_repeated_rows_do_not_make_transport_slow(monkeypatch, n_repeats):
+    pytest.importorskip("ot")
+    X, y = np.random.default_rng(0).standard_normal((2, 40, 3))
+    X[:n_repeats] = X[-1]
+    solved, plan_of = [], _gap.exact_plan
+
+    def plan(*args):
+        solved.append(args)
+        return plan_of(*args)
+
+    monkeypatch.setattr(_gap, "exact_plan", plan)
+    cost = np.array([[cosine_distance(a, b) for b in y] for a in X])
+    expected = cost[linear_sum_assignment(cost)].mean()
+    assert_allclose(wasserstein_gap(X, y), expected, atol=1e-9)
+    assert_allclose(wasserstein_gap(y, X), expected, atol=1e-9)
+    assert len(solved) == (2 if n_repeats == 4 else 0)  # a tenth
+
+
+def test_the_way_out_of_a_long_transport_is_a_parameter(monkeypatch):
+    pytest.importorskip("ot")
+    monkeypatch.setattr(_gap, "_SIMPLEX_ITERATIONS", 1)
+    X, y = np.random.default_rng(0).standard_normal((2, 40, 3))
+    with pytest.raises(RuntimeError, match=r"wasserstein_gap.*Use a smaller n_samples"):
+        wasserstein_gap(X, y[:30])
 
 
 def test_bad_input():

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from skxsae.metrics._codes import check_codes
-from skxsae.metrics._repeats import first_equal_rows, warn_of_repeats
+from skxsae.metrics._repeats import first_equal_rows, first_of_groups, warn_of_repeats
 
 ROWS = st.lists(
     st.lists(st.sampled_from([0.0, -0.0, 1.0, 2.5]), min_size=2, max_size=2),
@@ -26,6 +26,11 @@ def test_first_rows_are_those_of_a_loop(rows):
     stored = sparse.csr_array(np.ones_like(dense))
     stored.data[:] = dense.ravel()  # zeros that are stored
     assert first_equal_rows(check_codes(stored, "stored")).tolist() == expected
+
+
+def test_first_rows_of_groups_are_in_the_order_of_rows():
+    assert first_of_groups([2, 2, 0, 1, 0, 2]).tolist() == [0, 2, 3]
+    assert first_of_groups(["b", "a", "b"]).tolist() == [0, 1]
 
 
 @pytest.mark.parametrize(("n_repeats", "warns"), [(0, False), (1, False), (2, True)])

@@ -105,8 +105,17 @@ def test_too_many_latents_are_told_of_the_way_out():
 
 def test_a_plan_that_is_not_finished_is_told_of():
     D_x, D_y, of_x, of_y = make_dictionaries(0, 30, 30, dead=False)
-    with pytest.raises(RuntimeError, match="no transport plan after max_iter=1 steps"):
+    with pytest.raises(RuntimeError, match=r"after 1 steps.*Increase max_iter\."):
         transport_plan(D_x, D_y, of_x, of_y, max_iter=1)
+
+
+def test_no_plan_at_all_is_told_from_too_few_steps(monkeypatch):
+    ot = pytest.importorskip("ot")
+    log = {"warning": "Problem infeasible.", "result_code": 0}
+    monkeypatch.setattr(ot, "emd", lambda *args, **options: (None, log))
+    with pytest.raises(RuntimeError, match=r"transport_plan.*infeasible") as caught:
+        transport_plan(np.eye(2), None, np.ones(2), np.ones(2))
+    assert "max_iter" not in str(caught.value)
 
 
 def test_pot_is_named_where_it_is_missing(monkeypatch):

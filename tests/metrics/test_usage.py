@@ -69,6 +69,14 @@ def test_a_direction_that_is_left_out_by_a_matching_costs_in_transport():
     assert_allclose(dictionary_distance(truth, -truth), 1.0)
 
 
+def test_a_transport_without_end_has_its_own_way_out(monkeypatch):
+    ot = pytest.importorskip("ot")
+    log = {"warning": "numItermax reached", "result_code": 3}
+    monkeypatch.setattr(ot, "emd", lambda *args, **options: (None, log))
+    with pytest.raises(RuntimeError, match=r"dictionary_distance.*fewer directions"):
+        dictionary_distance(np.eye(2), np.ones((1, 2)))
+
+
 def test_without_pot_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "ot", None)
     assert_allclose(dictionary_distance(np.eye(2), np.eye(2)), 0.0)
