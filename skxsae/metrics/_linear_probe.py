@@ -1,5 +1,6 @@
 """How well a linear classifier reads labels from codes or embeddings."""
 
+import warnings
 from numbers import Integral, Real
 
 import numpy as np
@@ -8,7 +9,13 @@ from sklearn.utils import check_consistent_length
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
 from skxsae.metrics._classification_result import ClassificationResult
-from skxsae.metrics._codes import check_codes, check_labels, row_norms, unit_rows
+from skxsae.metrics._codes import (
+    check_codes,
+    check_labels,
+    check_width,
+    row_norms,
+    unit_rows,
+)
 
 
 def _by_one_number(codes, train_codes):
@@ -98,6 +105,9 @@ def linear_probe_accuracy(
     sklearn.exceptions.ConvergenceWarning
         If `max_iter` iterations are not enough.
 
+    UserWarning
+        If some of `test_labels` are not among `labels`, with their share.
+
     See Also
     --------
     zero_shot_accuracy : Accuracy without training.
@@ -111,11 +121,7 @@ def linear_probe_accuracy(
     """
     codes = check_codes(codes, "codes")
     test_codes = check_codes(test_codes, "test_codes")
-    if codes.shape[1] != test_codes.shape[1]:
-        raise ValueError(
-            f"codes have {codes.shape[1]} columns and test_codes have "
-            f"{test_codes.shape[1]}: both must be of one estimator."
-        )
+    check_width(codes, test_codes, "codes", "test_codes", "of one estimator")
     labels = check_labels(labels, "labels")
     test_labels = check_labels(test_labels, "test_labels")
     check_consistent_length(codes, labels)
@@ -141,14 +147,24 @@ def linear_probe_accuracy(
 
 
 def _check_classes(labels, test_labels):
-    """There are classes to tell apart, and the test samples are of them."""
+    """There are classes to tell apart, and the test samples are of them; or warn."""
     classes = np.unique(labels)
     if len(classes) < 2:
         raise ValueError(
             f"labels has a single class, {classes[0]!r}: a classifier needs two."
         )
-    if not set(classes.tolist()) & set(np.unique(test_labels).tolist()):
+    trained = set(classes.tolist())
+    unseen = np.array([label not in trained for label in test_labels.tolist()])
+    if unseen.all():
         raise ValueError(
             f"None of test_labels, such as {test_labels[0]!r}, is among labels, such "
             f"as {labels[0]!r}: none could be predicted. Pass both in one form."
+        )
+    if unseen.any():
+        warnings.warn(
+            f"{unseen.mean():.1%} of the test samples are of classes that are not "
+            f"among labels, such as {test_labels[unseen].tolist()[0]!r}: these are never "
+            "predicted and count as errors. Train on all classes, or leave them out.",
+            UserWarning,
+            stacklevel=4,
         )

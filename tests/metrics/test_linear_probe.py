@@ -57,7 +57,9 @@ def test_labels_may_be_words_and_some_unseen():
     assert accuracy == linear_probe_accuracy(*SPLIT)
     some = np.where(LABELS == 0, "yak", words)
     seen = linear_probe_accuracy(CODES, words, CODES[LABELS > 0], words[LABELS > 0])
-    accuracy = linear_probe_accuracy(CODES, words, CODES, some)
+    share = f"{np.mean(LABELS == 0):.1%} of the test samples .* such as 'yak'"
+    with pytest.warns(UserWarning, match=share):
+        accuracy = linear_probe_accuracy(CODES, words, CODES, some)
     assert accuracy == pytest.approx(seen * np.mean(LABELS > 0))
 
 
@@ -96,7 +98,7 @@ def test_too_few_iterations_warn():
 
 def test_what_does_not_fit_is_refused():
     X, labels, X_test, test_labels = SPLIT
-    with pytest.raises(ValueError, match="12 columns and test_codes have 11"):
+    with pytest.raises(ValueError, match="12 columns and test_codes has 11"):
         linear_probe_accuracy(X, labels, X_test[:, :11], test_labels)
     with pytest.raises(ValueError, match="inconsistent numbers"):
         linear_probe_accuracy(X, labels, X_test, test_labels[1:])
