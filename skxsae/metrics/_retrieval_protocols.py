@@ -10,6 +10,7 @@ from sklearn.utils._param_validation import StrOptions, validate_params
 from skxsae._validation import check_groups
 from skxsae.metrics._codes import check_paired_codes
 from skxsae.metrics._recall import RetrievalRanks
+from skxsae.metrics._repeats import first_of_groups
 from skxsae.metrics._retrieval import rank_pairs, warn_if_repeated
 
 RECALL_PROTOCOLS: dict[str, dict] = {
@@ -170,7 +171,7 @@ def recall_by_protocol(X, y, *, protocol="all_captions", groups=None, k=(1, 5, 1
     else:
         groups = check_groups(groups, X.shape[0])
         if choices["pairs"] != "all":
-            first = np.sort(np.unique(groups, return_index=True)[1])
+            first = first_of_groups(groups)
             X, y, groups = X[first], y[first], groups[first]
     size = choices["candidates"] or 1
     if X.shape[0] < size:
@@ -181,6 +182,8 @@ def recall_by_protocol(X, y, *, protocol="all_captions", groups=None, k=(1, 5, 1
         )
     ranks = rank_pairs(X, y, groups, choices["candidates"])
     k = tuple(np.atleast_1d(np.asarray(k)).tolist())
+    if not k:
+        raise ValueError("k is empty, but recall needs one depth or more: give [10].")
     for n in k:  # a k that the galleries do not have is refused here, not later
         ranks.recall(n)
     n_pairs = X.shape[0] - X.shape[0] % size

@@ -68,6 +68,8 @@ def test_k_is_checked_at_once_and_may_be_a_number():
         recall_by_protocol(X, Y, groups=GROUPS, k=[1, 300])
     with pytest.raises(ValueError, match="k must be an int of at least 1"):
         recall_by_protocol(X, Y, groups=GROUPS, k=[1.5])
+    with pytest.raises(ValueError, match="k is empty"):
+        recall_by_protocol(X, Y, groups=GROUPS, k=[])
     one = recall_by_protocol(X, Y, groups=GROUPS, k=5)
     assert one.k == (5,)
     several = recall_by_protocol(X, Y, groups=GROUPS, k=(5,))
