@@ -10,6 +10,8 @@ from sklearn.utils._param_validation import Interval, StrOptions, validate_param
 
 from skxsae._validation import check_groups
 from skxsae.metrics import ood_score, retrieval_ranks
+from skxsae.metrics._codes import check_width
+from skxsae.metrics._repeats import first_of_groups
 
 # sum of two of: source, bimodal part of it, edit, bimodal part of it
 _QUERIES = {
@@ -288,7 +290,7 @@ def evaluate_arithmetic(
     if target_groups is not None:
         items = check_groups(target_groups, len(targets))
     depths = _check_depths(depths, min(items.max() + 1, candidates or np.inf))
-    native = targets[np.unique(items, return_index=True)[1]]
+    native = targets[first_of_groups(items)]
     if n_neighbors >= len(native):
         raise ValueError(
             f"n_neighbors={n_neighbors} must be < {len(native)}, the number of "
@@ -320,11 +322,7 @@ def _check_rows(rows, name, given):
     rows = check_array(rows, dtype=np.float64, input_name=name)
     source = given.get("source", rows)
     check_consistent_length(source, rows)
-    if rows.shape[1] != source.shape[1]:
-        raise ValueError(
-            f"{name} has {rows.shape[1]} columns and source has {source.shape[1]}: "
-            "what is added must be of one space."
-        )
+    check_width(rows, source, name, "source")
     return rows
 
 

@@ -16,7 +16,7 @@ from skxsae.metrics._gap import (
     wasserstein_gap,
 )
 from skxsae.metrics._neighbors import checked_ood_score
-from skxsae.metrics._repeats import warn_of_repeats
+from skxsae.metrics._repeats import first_of_groups, warn_of_repeats
 
 _REPEATED = (
     "a repeated row is its own nearest neighbour. Pass groups, the item of each pair."
@@ -162,7 +162,7 @@ def modality_gap_report(
         warn_of_repeats({"X": X, "y": y}, _REPEATED)
         groups = np.arange(X.shape[0])
     groups = check_groups(groups, X.shape[0])
-    first = np.sort(np.unique(groups, return_index=True)[1])
+    first = first_of_groups(groups)
     x_items, y_items = X[first], y[first]
     scores = {"x": (y_items, x_items), "y": (x_items, y_items)}
     sides = ("x", "y") if native == "mean" else (native,)

@@ -17,7 +17,7 @@ from skxsae.metrics._codes import (
     row_norms,
 )
 from skxsae.metrics._probing import check_embeddings
-from skxsae.metrics._repeats import warn_of_repeats
+from skxsae.metrics._repeats import first_of_groups, warn_of_repeats
 from skxsae.metrics._support import count_fires
 
 _ROWS_PER_BATCH = 4096
@@ -239,7 +239,7 @@ def _items(codes, embeddings, groups, name, groups_name):
         warn_of_repeats({name: embeddings}, consequence, stacklevel=5)
         return codes, embeddings
     groups = check_groups(groups, codes.shape[0])
-    first = np.sort(np.unique(groups, return_index=True)[1])
+    first = first_of_groups(groups)
     return codes[first], embeddings[first]
 
 

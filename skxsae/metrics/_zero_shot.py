@@ -8,7 +8,13 @@ from sklearn.utils import check_array, check_consistent_length
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
 from skxsae.metrics._classification_result import ClassificationResult
-from skxsae.metrics._codes import check_codes, check_labels, unit_rows
+from skxsae.metrics._codes import (
+    SAME_LATENTS,
+    check_codes,
+    check_labels,
+    check_width,
+    unit_rows,
+)
 from skxsae.metrics._ranking import Items, count_ahead
 from skxsae.metrics._recall import TIES, QueryRanks
 from skxsae.metrics._support import count_fires
@@ -184,11 +190,7 @@ def zero_shot_accuracy(
     """
     codes = check_codes(codes, "codes")
     class_codes = check_codes(class_codes, "class_codes")
-    if codes.shape[1] != class_codes.shape[1]:
-        raise ValueError(
-            f"codes have {codes.shape[1]} columns and class_codes have "
-            f"{class_codes.shape[1]}: both must be codes over the same latents."
-        )
+    check_width(codes, class_codes, "codes", "class_codes", SAME_LATENTS)
     if sparse.issparse(codes) != sparse.issparse(class_codes):
         codes, class_codes = sparse.csr_array(codes), sparse.csr_array(class_codes)
     check_consistent_length(codes, labels)

@@ -124,7 +124,7 @@ def test_large_sparse_codes_stay_sparse():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (([[1.0, 0]], [[1.0]], [0]), "2 columns and class_codes have 1"),
+        (([[1.0, 0]], [[1.0]], [0]), "2 columns and class_codes has 1"),
         (([[1.0]], [[1.0]], [1]), r"labels\[0\] is .*1.* none of the 1 classes"),
         (([[1.0]], [[1.0]], [[1, 0]]), r"labels must be 1-d.*labels.argmax\(axis=1\)"),
         (([[1.0]], [[1.0]], 0), "labels"),
