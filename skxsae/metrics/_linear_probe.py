@@ -163,8 +163,9 @@ def _check_classes(labels, test_labels):
     if unseen.any():
         warnings.warn(
             f"{unseen.mean():.1%} of the test samples are of classes that are not "
-            f"among labels, such as {test_labels[unseen].tolist()[0]!r}: these are never "
-            "predicted and count as errors. Train on all classes, or leave them out.",
+            f"among labels, such as {test_labels[unseen].tolist()[0]!r}: these are "
+            "never predicted and count as errors. Train on all classes, or leave "
+            "them out.",
             UserWarning,
             stacklevel=4,
         )

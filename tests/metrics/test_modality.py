@@ -1,7 +1,7 @@
 import hypothesis.extra.numpy as hnp
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from scipy import sparse
@@ -122,6 +122,7 @@ def plain_shares(of_x, of_y, tau, always_on):
     return shares
 
 
+@settings(deadline=None)
 @given(
     energies=hnp.arrays(
         np.float64,
