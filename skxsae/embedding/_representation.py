@@ -24,7 +24,7 @@ def abridged(encoder):
     # scikit-learn reads the signature of __init__, which must not run: it may call that
     # of a parent class
     printed = type(kind.__name__, (BaseEstimator,), {"__init__": kind.__init__})
-    instance = object.__new__(printed)
+    instance: BaseEstimator = object.__new__(printed)
     vars(instance).update(parameters)
     return instance
 
