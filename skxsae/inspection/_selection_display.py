@@ -11,14 +11,14 @@ from sklearn.utils import check_random_state
 
 from skxsae.inspection._plotting import import_pyplot, panel_axes, style_of, tidy
 from skxsae.metrics import stability_chance, stability_score
-from skxsae.metrics._scorers import _last_step
+from skxsae.metrics._scorers import last_step
 from skxsae.model_selection._measures import (
     check_encoder,
     fit_pairs,
     measure,
     share_above_noise,
 )
-from skxsae.model_selection._split import check_depths, items_of, split_pairs
+from skxsae.model_selection._split import check_held_out_depths, items_of, split_pairs
 
 _TITLES = {
     "explained_variance": "Explained variance",
@@ -307,7 +307,7 @@ class SelectionDisplay:
             X, y, groups, test_size, random_state, stacklevel=4
         )
         items = items_of(X_test, groups)
-        (recall_k,) = check_depths(recall_k, items, "recall_k")
+        (recall_k,) = check_held_out_depths(recall_k, items, "recall_k")
         seeds = random_state.randint(2**31 - 1, size=n_seeds)
         rows, fits = [], []
         for size, n_active in settings:
@@ -418,7 +418,7 @@ def _scores(estimator, train, test, seeds, recall_k):
 
 def _dictionaries(estimator):
     """Directions of each view, or of both."""
-    last, _ = _last_step(estimator)
+    last, _ = last_step(estimator)
     if hasattr(last, "x_sae_"):
         return last.x_sae_.components_, last.y_sae_.components_
     return (last.components_,)

@@ -11,6 +11,7 @@ from sklearn.utils._param_validation import Interval, StrOptions, validate_param
 from skxsae._validation import check_groups
 from skxsae.metrics import ood_score, retrieval_ranks
 from skxsae.metrics._codes import check_width
+from skxsae.metrics._recall import check_depths
 from skxsae.metrics._repeats import first_of_groups
 
 # sum of two of: source, bimodal part of it, edit, bimodal part of it
@@ -289,7 +290,9 @@ def evaluate_arithmetic(
     items = np.arange(len(targets))
     if target_groups is not None:
         items = check_groups(target_groups, len(targets))
-    depths = _check_depths(depths, min(items.max() + 1, candidates or np.inf))
+    n_targets = min(items.max() + 1, candidates or np.inf)
+    advice = "targets to find. Use smaller depths, or more targets"
+    depths = check_depths(depths, n_targets, "depths", advice)
     native = targets[first_of_groups(items)]
     if n_neighbors >= len(native):
         raise ValueError(
@@ -334,20 +337,6 @@ def _check_queries(queries, given):
     if unknown or not len(queries):
         raise ValueError(f"queries={queries!r} must be some of {list(_QUERIES)}.")
     return list(queries)
-
-
-def _check_depths(depths, n_targets):
-    """Numbers of answers, no more than there are different ones."""
-    checked = np.atleast_1d(np.asarray(depths))
-    if checked.ndim != 1 or checked.dtype.kind not in "iu" or not len(checked):
-        raise ValueError(f"depths={depths!r} must be an int, or a list of ints.")
-    for depth in checked.tolist():
-        if not 1 <= depth <= n_targets:
-            raise ValueError(
-                f"depths={depths!r}: {depth} must be from 1 to {n_targets}, the number "
-                "of targets to find. Use smaller depths, or more targets."
-            )
-    return tuple(checked.tolist())
 
 
 def _compose(given, kind):

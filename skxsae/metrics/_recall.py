@@ -214,3 +214,19 @@ class RetrievalRanks:
             for n in k
         }
         return pd.DataFrame(table, index=pd.Index(DIRECTIONS, name="direction"))
+
+
+def check_depths(depths, n_items, name, items):
+    """Numbers of answers that recall can look at, as a tuple; one alone may be given.
+
+    `items` says what there are `n_items` of, and what to do for more of them.
+    """
+    checked = np.atleast_1d(np.asarray(depths))
+    if checked.ndim != 1 or checked.dtype.kind not in "iu" or not len(checked):
+        raise ValueError(f"{name}={depths!r} must be an int, or a list of ints.")
+    for depth in checked.tolist():
+        if not 1 <= depth <= n_items:
+            raise ValueError(
+                f"{name}={depth} must be from 1 to {n_items}, the number of {items}."
+            )
+    return tuple(checked.tolist())

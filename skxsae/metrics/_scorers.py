@@ -139,8 +139,8 @@ class _RecallScorer(_BaseScorer):
 
     def _score(self, method_caller, estimator, X, y, groups=None):
         """`__call__` in the form that multi-metric scoring uses."""
-        estimator, front = _last_step(estimator)
-        codes = _transform_pair(estimator, _forward(front, X), y)
+        estimator, front = last_step(estimator)
+        codes = _transform_pair(estimator, pass_forward(front, X), y)
         if groups is None:
             warn_if_repeated(X, y, advice=_ROUTE_GROUPS)
         return self._score_func(*codes, groups=groups, **self._kwargs)
@@ -186,15 +186,15 @@ def _grouped_recall(X, y, *, groups=None, **options):
 def _feature_recovery(estimator, **options):
     """Recovery of the true directions by a paired estimator."""
     phi, psi, k = options["x_features"], options["y_features"], options["k"]
-    estimator, front = _last_step(estimator)
-    codes = _transform_pair(estimator, _forward(front, phi), psi)
+    estimator, front = last_step(estimator)
+    codes = _transform_pair(estimator, pass_forward(front, phi), psi)
     if k is not None:
         codes = [keep_top_k(view, k) for view in codes]
     phi_hat, psi_hat = estimator.inverse_transform(*codes)
-    return feature_recovery_score(phi, _backward(front, phi_hat), psi, psi_hat)
+    return feature_recovery_score(phi, pass_backward(front, phi_hat), psi, psi_hat)
 
 
-def _last_step(estimator):
+def last_step(estimator):
     """The paired estimator, and the fitted steps that come before it."""
     front = []
     while True:
@@ -210,14 +210,14 @@ def _last_step(estimator):
             return estimator, front
 
 
-def _forward(front, X):
+def pass_forward(front, X):
     """The first view as the paired estimator sees it."""
     for step in front:
         X = step.transform(X)
     return X
 
 
-def _backward(front, X_hat):
+def pass_backward(front, X_hat):
     """Reconstructions of the first view in the space of its inputs."""
     for step in reversed(front):
         if not hasattr(step, "inverse_transform"):

@@ -18,7 +18,7 @@ from skxsae.model_selection._measures import (
 )
 from skxsae.model_selection._split import (
     TEST_SIZE,
-    check_depths,
+    check_held_out_depths,
     items_of,
     split_pairs,
 )
@@ -178,7 +178,7 @@ def compare(
     )
     items = items_of(X_test, groups_test)
     counts = _draw_groups(items.max() + 1, n_resamples, random_state)
-    k = check_depths(k, items)
+    k = check_held_out_depths(k, items)
     for name, estimator in estimators.items():
         check_encoder(estimator, X, y, name)
     if test is None:

@@ -20,7 +20,7 @@ from skxsae._coactivation_matcher import CoactivationMatcher
 from skxsae.metrics._codes import check_paired_codes, row_batches
 from skxsae.metrics._reconstruction import column_means
 from skxsae.metrics._retrieval import rank_pairs
-from skxsae.metrics._scorers import _backward, _forward, _last_step
+from skxsae.metrics._scorers import last_step, pass_backward, pass_forward
 
 _ROWS_PER_BATCH = 4096
 
@@ -45,13 +45,13 @@ class Measure(NamedTuple):
 
 def encodes_pairs(estimator):
     """Whether an estimator takes both views at once; any other takes rows of either."""
-    last, _ = _last_step(estimator)
+    last, _ = last_step(estimator)
     return "y" in signature(last.transform).parameters
 
 
 def check_encoder(estimator, X, y, name):
     """Refuse what cannot be fitted on the pairs and measured."""
-    last, _ = _last_step(estimator)
+    last, _ = last_step(estimator)
     if not (hasattr(last, "transform") and hasattr(last, "inverse_transform")):
         raise TypeError(
             f"{name!r} is a {type(last).__name__}, which must have transform and "
@@ -86,9 +86,9 @@ def _stacked(X, y):
 
 def encode_pairs(estimator, X, y):
     """Codes of both views over the same columns."""
-    last, front = _last_step(estimator)
+    last, front = last_step(estimator)
     if encodes_pairs(estimator):
-        codes = last.transform(_forward(front, X), y)
+        codes = last.transform(pass_forward(front, X), y)
     else:
         named = hasattr(estimator, "feature_names_in_")
         codes = [estimator.transform(v if named else np.asarray(v)) for v in (X, y)]
@@ -97,10 +97,10 @@ def encode_pairs(estimator, X, y):
 
 def _rebuild(estimator, codes):
     """Reconstructions of both views, in the units of the input."""
-    last, front = _last_step(estimator)
+    last, front = last_step(estimator)
     if encodes_pairs(estimator):
         X_hat, y_hat = last.inverse_transform(*codes)
-        return _backward(front, X_hat), y_hat
+        return pass_backward(front, X_hat), y_hat
     return tuple(estimator.inverse_transform(view) for view in codes)
 
 
@@ -148,7 +148,7 @@ def share_above_noise(estimator, X, y, groups, random_state):
     An estimator that does not match is treated as if it did: its latents of the two
     views are matched by their codes.
     """
-    last, _ = _last_step(estimator)
+    last, _ = last_step(estimator)
     if hasattr(last, "matches_"):
         if np.isnan(last.matcher_.noise_floor_):  # matched without a null
             return np.nan
@@ -234,7 +234,7 @@ def _bimodal_share(sums, tau):
 def _dead_share(estimator, name, codes):
     """Share of the latents of a view that are active on no row."""
     fires = np.asarray((codes != 0).sum(axis=0)).ravel() > 0
-    last, _ = _last_step(estimator)
+    last, _ = last_step(estimator)
     sae = getattr(last, f"{name}_sae_", last)
     components = getattr(sae, "components_", None)
     if components is None or len(components) != len(fires):

@@ -8,6 +8,7 @@ from sklearn.utils import _safe_indexing, check_consistent_length, indexable
 from sklearn.utils._param_validation import Interval
 
 from skxsae._validation import check_groups
+from skxsae.metrics._recall import check_depths
 from skxsae.metrics._retrieval import warn_if_repeated
 
 TEST_SIZE = [
@@ -48,19 +49,14 @@ def items_of(X, groups):
     return np.arange(len(X)) if groups is None else check_groups(groups, len(groups))
 
 
-def check_depths(k, items, name="k"):
-    """Numbers of answers that recall can look at, as a list; one alone may be given."""
-    depths = np.atleast_1d(np.asarray(k))
-    if depths.ndim != 1 or depths.dtype.kind not in "iu" or not len(depths):
-        raise ValueError(f"{name}={k!r} must be an int, or a list of ints.")
-    n_items = items.max() + 1
-    for depth in depths.tolist():
-        if not 1 <= depth <= n_items:
-            raise ValueError(
-                f"{name}={depth} must be from 1 to {n_items}, the number of pairs, or "
-                "groups, that are held out. Raise test_size for more of them."
-            )
-    return depths.tolist()
+def check_held_out_depths(k, items, name="k"):
+    """Numbers of answers that recall can look at among held-out items."""
+    return check_depths(
+        k,
+        items.max() + 1,
+        name,
+        "pairs, or groups, that are held out. Raise test_size for more of them",
+    )
 
 
 def _check_test(test, n_samples):

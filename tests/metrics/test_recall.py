@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from skxsae.metrics import QueryRanks, RetrievalRanks, retrieval_ranks
+from skxsae.metrics._recall import check_depths
 
 counts = st.integers(0, 3)
 
@@ -83,3 +84,16 @@ def test_repr_shows_sizes_and_pickles(ranks):
 def test_bad_options_are_named(ranks, options, message):
     with pytest.raises(ValueError, match=message):
         ranks.recall(**{"k": 1} | options)
+
+
+def test_depths_are_a_tuple_and_no_more_than_there_are():
+    assert check_depths(3, 5, "k", "items") == (3,)
+    assert check_depths([1, 5], 5, "k", "items") == (1, 5)
+    for depths in ([], [[1]], [1.5], "a"):
+        with pytest.raises(ValueError, match=r"k=.* must be an int, or a list"):
+            check_depths(depths, 5, "k", "items")
+    for depth in (0, 6):
+        with pytest.raises(
+            ValueError, match=f"k={depth} must be from 1 to 5, the number of items"
+        ):
+            check_depths(depth, 5, "k", "items")
