@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import nnls
 
@@ -154,18 +154,38 @@ def test_non_negative_pursuit_stops_where_nothing_correlates():
         np.testing.assert_allclose(dense_in_float64(codes, 4), expected)
 
 
+def decided_rows(rows, dictionary, k, non_negative):
+    """Rows of which no pick is a matter of rounding, where the gradient would jump."""
+    residual, length = rows.clone(), rows.norm(dim=1)
+    decided = torch.ones(len(rows), dtype=torch.bool)
+    for _ in range(k):
+        correlations = residual @ dictionary.T
+        strength = correlations if non_negative else correlations.abs()
+        best, pick = strength.max(1)
+        second = strength.scatter(1, pick[:, None], -torch.inf).max(1).values
+        error = 1e-12 * length
+        sure = (best > error) & (best - second > error)
+        decided &= sure | (best <= 1e-14 * length)
+        picked = correlations.gather(1, pick[:, None]) * sure[:, None]
+        residual = residual - picked * dictionary[pick]
+    return decided
+
+
 @settings(deadline=None, max_examples=30)
+@example((3, 2, 11, 12), 11, False)  # the second row is down to rounding at step 10
 @given(shapes, seeds, st.booleans())
 def test_gradient_is_that_of_the_unrolled_steps(shape, seed, non_negative):
     n_rows, _, n_latents, k = shape
     rows, dictionary = make_rows(shape, seed)
     # not quite unit: the gradient holds for any dictionary
     dictionary = dictionary * 1.01
+    decided = decided_rows(rows, dictionary, k, non_negative)
     leaves = [x.requires_grad_() for x in (rows, dictionary)]
     values, indices = pursue(rows, dictionary, gram(dictionary), k, non_negative)
     check_form((values.detach(), indices), n_rows, n_latents, k)
     code = to_dense(values, indices, n_latents)
     weights = torch.linspace(-1, 1, code.numel(), dtype=code.dtype).view_as(code)
+    weights = weights * decided[:, None]
     actual = torch.autograd.grad((weights * code.square()).sum(), leaves)
 
     code = torch.zeros_like(code)
