@@ -10,6 +10,7 @@ from sklearn.exceptions import DataConversionWarning
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
+from skxsae._disk_array import DiskArray
 from skxsae._views import row_blocks
 
 FLOATS = [np.float32, np.float64]
@@ -18,7 +19,7 @@ _LAZY_DTYPES = [np.float16, np.float32, np.float64]
 
 def check_view(estimator, X, *, reset, min_samples=1):
     """Validate the first view: a float array is returned as it is, uncopied."""
-    X = without_torch(X)
+    X = _lazy_floats(without_torch(X))
     if _is_lazy(X, min_samples):
         validate_data(estimator, X, skip_check_array=True, reset=reset)
     else:
@@ -42,7 +43,7 @@ def check_second_view(estimator, y, *, n_features=None, min_samples=1):
             f"{name} requires y to be passed, but the target y is None: y is the "
             "second view, an array of shape (n_samples, n_features_y)."
         )
-    y = without_torch(y)
+    y = _lazy_floats(without_torch(y))
     if not _is_lazy(y, min_samples):
         with _hint_at_encoders():
             y = check_array(
@@ -94,10 +95,17 @@ def without_torch(X):
     return (X.float() if X.dtype == torch.bfloat16 else X).numpy()
 
 
+def _lazy_floats(X):
+    """A DiskArray of other numbers is converted as an array is, but when it is read."""
+    if isinstance(X, DiskArray) and X.dtype not in _LAZY_DTYPES:
+        return X.astype(FLOATS[0])
+    return X
+
+
 def _is_lazy(X, min_samples):
     """Whether X is a float array that can be read batch by batch as it stands."""
     return (
-        isinstance(X, np.ndarray)
+        isinstance(X, (np.ndarray, DiskArray))
         and not isinstance(X, np.matrix)
         and X.dtype in _LAZY_DTYPES
         and X.ndim == 2

@@ -8,16 +8,14 @@ from pathlib import Path
 import numpy as np
 from sklearn.utils._param_validation import StrOptions, validate_params
 
-from skxsae.datasets._shards import find_shards, join_shards
+from skxsae._disk_array import DiskArray, check_same_rows
+from skxsae._files import LocalFile, call_given, damaged, find_shards, is_url
+from skxsae._npy import HEAD_BYTES, find_member, read_header, stored_at
 
-_SPEC_FORMS = (
+_FORMS = (
     "'file.npy', 'file.npz:name', 'file.npz' if it holds a single array, or a folder "
     "of numbered .npy files"
 )
-_HEADER_READERS = {
-    (1, 0): np.lib.format.read_array_header_1_0,
-    (2, 0): np.lib.format.read_array_header_2_0,
-}
 MMAP_MODES = [StrOptions({"r", "c"}), None]
 
 
@@ -85,21 +83,32 @@ def load_array(spec, mmap_mode="r"):
 def load_given(name, spec, mmap_mode):
     """Array that parameter `name` asks for; a given array is returned as it is."""
     if not isinstance(spec, (str, os.PathLike)):
-        return spec if isinstance(spec, np.ndarray) else np.asarray(spec)
+        is_array = isinstance(spec, (np.ndarray, DiskArray))
+        return spec if is_array else np.asarray(spec)
     given = call_given(name, spec)
+    if is_url(spec):
+        return _read_lazily(name, spec, mmap_mode)
     path, member = _parse_spec(given, os.fspath(spec))
-    if path.is_dir():
-        return _read_folder(given, path, mmap_mode)
-    return _read_file(given, path, member, mmap_mode)
-
-
-def _read_folder(given, folder, mmap_mode):
-    """Array of a folder of numbered files, mapped if it is a single one."""
-    paths = find_shards(given, folder, _SPEC_FORMS)
+    if not path.is_dir():
+        return _read_file(given, path, member, mmap_mode)
+    paths = [Path(file.path) for file in find_shards(given, LocalFile(path), _FORMS)]
     if len(paths) == 1:
         return _read_file(given, paths[0], None, mmap_mode)
-    shards = [_read_file(f"{given}: {path.name!r}", path, None, "r") for path in paths]
-    return join_shards(given, paths, shards)
+    names = [repr(path.name) for path in paths]
+    shards = [
+        _read_file(f"{given}: {name}", path, None, "r")
+        for name, path in zip(names, paths, strict=True)
+    ]
+    check_same_rows(given, names, shards)
+    if shards[0].ndim == 2:
+        return _read_lazily(name, spec, mmap_mode)
+    return np.concatenate(shards)
+
+
+def _read_lazily(name, spec, mmap_mode):
+    """Array that is read by rows, or at once if no file is to be mapped."""
+    array = DiskArray._named(name, spec)
+    return np.asarray(array) if mmap_mode is None else array
 
 
 def _read_file(given, path, member, mmap_mode):
@@ -110,26 +119,12 @@ def _read_file(given, path, member, mmap_mode):
                 size = path.stat().st_size
                 return _read_npy(given, file, size, path, 0, mmap_mode)
         with zipfile.ZipFile(path) as archive:
-            info = _find_member(given, archive, member)
-            start = _stored_at(path, info)
+            info = find_member(given, archive, member)
+            start = stored_at(LocalFile(path), info)
             with archive.open(info) as file:
                 return _read_npy(given, file, info.file_size, path, start, mmap_mode)
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise _damaged(given, error) from error
-
-
-def call_given(name, spec):
-    """How messages call an argument: by its name and, if it has one, its path."""
-    is_path = isinstance(spec, (str, os.PathLike))
-    return f"{name}={os.fspath(spec)!r}" if is_path else name
-
-
-def _damaged(given, reason):
-    """Error for a file whose content is not what its suffix promises."""
-    return ValueError(
-        f"{given} cannot be read: {reason}. The file is truncated, damaged or of "
-        "another format; write it again with numpy.save or numpy.savez."
-    )
+        raise damaged(given, error) from error
 
 
 def _parse_spec(given, spec):
@@ -143,11 +138,11 @@ def _parse_spec(given, spec):
         return path, None
     if path.suffix.lower() not in (".npy", ".npz"):
         raise ValueError(
-            f"{given} is neither a .npy nor a .npz file. Give {_SPEC_FORMS}; "
+            f"{given} is neither a .npy nor a .npz file. Give {_FORMS}; "
             "numpy.save writes an array to such a file."
         )
     if path.is_dir():
-        raise ValueError(f"{given} is a directory, no archive. Give {_SPEC_FORMS}.")
+        raise ValueError(f"{given} is a directory, no archive. Give {_FORMS}.")
     if not path.exists():
         raise FileNotFoundError(
             f"{given}: there is no file {str(path)!r}. Give the path of a .npy or .npz "
@@ -156,63 +151,17 @@ def _parse_spec(given, spec):
     return path, member
 
 
-def _find_member(given, archive, member):
-    """Entry of an archive by the name of its array."""
-    infos = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-    names = ", ".join(map(repr, infos)) or "none"
-    if member is None and len(infos) != 1:
-        raise ValueError(
-            f"{given} holds {len(infos)} arrays. Name one of them as 'file.npz:name'; "
-            f"the names are: {names}."
-        )
-    if member is not None and member not in infos:
-        raise ValueError(
-            f"{given}: the archive holds no array named {member!r}. The names are: "
-            f"{names}."
-        )
-    return next(iter(infos.values())) if member is None else infos[member]
-
-
-def _stored_at(path, info):
-    """Byte of `path` at which an uncompressed zip entry starts, else None."""
-    if info.compress_type != zipfile.ZIP_STORED:
-        return None
-    with path.open("rb") as file:
-        file.seek(info.header_offset)
-        header = file.read(30)
-    # the local header ends with the lengths of the name and of the extra field
-    n_name, n_extra = np.frombuffer(header[26:30], dtype="<u2").tolist()
-    return info.header_offset + len(header) + n_name + n_extra
-
-
 def _read_npy(given, file, size, path, start, mmap_mode):
     """Array of a .npy stream of `size` bytes, mapped where `path` has it at `start`."""
-    try:
-        read_header = _HEADER_READERS[np.lib.format.read_magic(file)]
-        shape, is_fortran, dtype = read_header(file)
-    except (ValueError, KeyError) as error:
-        raise _damaged(given, f"no valid .npy header ({error})") from error
-    if dtype.hasobject:
-        raise ValueError(
-            f"{given} holds Python objects (dtype {dtype}), which are never unpickled. "
-            "Convert it to numbers, such as numpy.stack(array).astype('float32'), and "
-            "save it again."
-        )
-    n_bytes = dtype.itemsize * int(np.prod(shape, dtype=object))
-    if file.tell() + n_bytes > size:
-        reason = (
-            f"its header promises {n_bytes} bytes for shape {shape} and dtype {dtype}, "
-            f"{size - file.tell()} follow"
-        )
-        raise _damaged(given, reason)
-    if mmap_mode is None or start is None or n_bytes == 0:
+    header = read_header(given, file.read(HEAD_BYTES), size)
+    if mmap_mode is None or start is None or header.n_bytes == 0:
         file.seek(0)
         return np.lib.format.read_array(file, allow_pickle=False)
     return np.memmap(
         path,
-        dtype=dtype,
+        dtype=header.dtype,
         mode=mmap_mode,
-        offset=start + file.tell(),
-        shape=shape,
-        order="F" if is_fortran else "C",
+        offset=start + header.start,
+        shape=header.shape,
+        order="F" if header.is_fortran else "C",
     )

@@ -1,0 +1,127 @@
+"""The .npy format: headers that are checked, and rows that are read where they lie."""
+
+import io
+import zipfile
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import numpy as np
+
+from skxsae._files import damaged
+
+HEAD_BYTES = 2**16  # NumPy refuses headers of more than 10,000 characters
+_HEADER_READERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
+
+
+class Header(NamedTuple):
+    """What a .npy file says about its array."""
+
+    shape: tuple
+    is_fortran: bool
+    dtype: np.dtype
+    start: int  # byte at which the numbers begin
+
+    @property
+    def n_bytes(self):
+        """Bytes of all numbers."""
+        return self.dtype.itemsize * int(np.prod(self.shape, dtype=object))
+
+
+def read_header(given, head, size):
+    """Header of a .npy file of `size` bytes, of which `head` are the first."""
+    stream = io.BytesIO(head)
+    try:
+        read = _HEADER_READERS[np.lib.format.read_magic(stream)]
+        header = Header(*read(stream), stream.tell())
+    except Exception as error:  # whatever NumPy raises on a damaged header
+        raise damaged(given, f"no valid .npy header ({error})") from error
+    if header.dtype.hasobject:
+        raise ValueError(
+            f"{given} holds Python objects (dtype {header.dtype}), which are never "
+            "unpickled. Convert it to numbers, such as "
+            "numpy.stack(array).astype('float32'), and save it again."
+        )
+    if any(length < 0 for length in header.shape):
+        raise damaged(given, f"no valid .npy header (shape {header.shape})")
+    if header.start + header.n_bytes > size:
+        raise damaged(
+            given,
+            f"its header promises {header.n_bytes} bytes for shape {header.shape} and "
+            f"dtype {header.dtype}, {size - header.start} follow",
+        )
+    return header
+
+
+class NpyRows:
+    """Rows of a .npy file, or of one that is stored in an archive at byte `start`."""
+
+    def __init__(self, given, file, start=0, size=None):
+        self.file = file
+        size = file.size() if size is None else size
+        head = np.empty(min(size, HEAD_BYTES), dtype=np.uint8)
+        with file.opened() as read:
+            read(start, head)
+        header = read_header(given, head.tobytes(), size)
+        self.shape, self.dtype = header.shape, header.dtype
+        self._is_fortran = header.is_fortran
+        self._start = start + header.start
+
+    @property
+    def gap_rows(self):
+        """Rows that are rather read than skipped."""
+        return self.file.gap_bytes // max(self.dtype.itemsize * self.shape[1], 1)
+
+    @contextmanager
+    def opened(self):
+        """A function that reads consecutive rows from `start` on into an array."""
+        with self.file.opened() as read_bytes:
+
+            def read(start, out):
+                row_bytes = self.shape[1] * self.dtype.itemsize
+                if self._is_fortran:
+                    self._read_columns(read_bytes, start, out)
+                else:
+                    read_bytes(self._start + start * row_bytes, out)
+
+            yield read
+
+    def _read_columns(self, read_bytes, start, out):
+        """Rows of a file in Fortran order, whose columns are what is consecutive."""
+        n_rows, n_columns = self.shape
+        column = np.empty(len(out), dtype=self.dtype)
+        for number in range(n_columns):
+            offset = (number * n_rows + start) * self.dtype.itemsize
+            read_bytes(self._start + offset, column)
+            out[:, number] = column
+
+
+def find_member(given, archive, member):
+    """Entry of an archive by the name of its array."""
+    infos = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+    names = ", ".join(map(repr, infos)) or "none"
+    if member is None and len(infos) != 1:
+        raise ValueError(
+            f"{given} holds {len(infos)} arrays. Name one of them as 'file.npz:name'; "
+            f"the names are: {names}."
+        )
+    if member is not None and member not in infos:
+        raise ValueError(
+            f"{given}: the archive holds no array named {member!r}. The names are: "
+            f"{names}."
+        )
+    return next(iter(infos.values())) if member is None else infos[member]
+
+
+def stored_at(file, info):
+    """Byte of an archive at which an uncompressed entry starts, else None."""
+    if info.compress_type != zipfile.ZIP_STORED:
+        return None
+    header = np.empty(30, dtype=np.uint8)
+    with file.opened() as read:
+        read(info.header_offset, header)
+    # the local header ends with the lengths of the name and of the extra field
+    n_name, n_extra = header[26:30].view("<u2").tolist()
+    return info.header_offset + len(header) + n_name + n_extra
