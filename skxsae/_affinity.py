@@ -393,7 +393,9 @@ def upper_envelope(slopes, intercepts, at):
             hull.pop()
         hull.append(line)
     slopes, intercepts = np.array(hull).T
-    best = np.searchsorted(-np.diff(intercepts) / np.diff(slopes), at)
+    with np.errstate(over="ignore"):  # lines that are all but parallel meet far out
+        crossings = -np.diff(intercepts) / np.diff(slopes)
+    best = np.searchsorted(crossings, at)
     return slopes[best] * at + intercepts[best]
 
 

@@ -3,12 +3,15 @@
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from scipy import sparse
 from sklearn.utils import check_array, gen_batches
 
 # latents of x whose products fit the cache
 ROWS_OF_PRODUCT = 256
 PAIRS_AT_ONCE = 4096
+# cells of the dense block in which processes add up their sums
+CELLS_AT_ONCE = 2**24
 
 
 def as_codes(Z):
@@ -49,6 +52,16 @@ class Marginals:
             self.fires + other.fires,
             self.total + other.total,
             self.square + other.square,
+        )
+
+    def totalled(self, peers):
+        """Sums over the samples of all processes."""
+        return Marginals(
+            int(peers.total(torch.tensor(self.n_samples))),
+            *(
+                peers.total(torch.from_numpy(part)).numpy()
+                for part in (self.fires, self.total, self.square)
+            ),
         )
 
     def __getitem__(self, latents):
@@ -179,6 +192,11 @@ class Coactivation:
                 f"X has {X.shape[0]} rows and y has {y.shape[0]}, but row i of both "
                 "must be a pair."
             )
+        return cls.of_codes(X, y)
+
+    @classmethod
+    def of_codes(cls, X, y):
+        """Sums over two csr_arrays that were checked before."""
         cross = Product(X, y).stored()
         return cls(Marginals.from_codes(X), Marginals.from_codes(y), cross)
 
@@ -196,3 +214,15 @@ class Coactivation:
         return Coactivation(
             self.x + other.x, self.y + other.y, self.cross + other.cross
         )
+
+    def totalled(self, peers):
+        """Sums over the samples of all processes, the same bits in each."""
+        if peers.size == 1:
+            return self
+        step = max(1, CELLS_AT_ONCE // self.cross.shape[1])
+        blocks = [
+            peers.total(torch.from_numpy(self.cross[rows].toarray()))
+            for rows in gen_batches(self.cross.shape[0], step)
+        ]
+        cross = sparse.vstack([sparse.csr_array(b.numpy()) for b in blocks], "csr")
+        return Coactivation(self.x.totalled(peers), self.y.totalled(peers), cross)

@@ -1,5 +1,7 @@
 """Matching of the latents of two views by how they fire together."""
 
+import functools
+import operator
 import warnings
 from numbers import Integral, Real
 
@@ -29,7 +31,8 @@ from skxsae._matches import (
     relabelled,
 )
 from skxsae._noise_floor import NullMatches, repaired_rows, share_without_partner
-from skxsae._translation import fit_translations
+from skxsae._pair_sums import PairSums
+from skxsae._translation import Statistics, fit_translations, sample_step
 from skxsae._validation import (
     FLOATS,
     check_same_length,
@@ -416,8 +419,9 @@ class CoactivationMatcher(
         shape = X.shape[1], y.shape[1]
         rng = check_random_state(self.random_state)
         groups = np.arange(X.shape[0]) if groups is None else groups
+        marginals = Marginals.from_codes(X), Marginals.from_codes(y)
         if self.metric == "decoder_cosine":
-            matches, null = self._matches_of_directions(X, y, directions), []
+            matches, null = self._matches_of_directions(*marginals, directions), []
         else:
             firing_x, firing_y = X, y
             if self.metric == "jaccard":
@@ -425,19 +429,66 @@ class CoactivationMatcher(
             matches = self._matches(firing_x, firing_y, with_margins=True)
             null = self._null_scores(firing_x, firing_y, groups, matches, rng)
         if len(matches.scores) == 0:
-            self._warn_unmatched(X, y)
+            self._warn_unmatched(*marginals)
         self._set_matching(shape, matches, null)
         self._set_intervals(X, y, groups, rng)
         if self.assignment == "soft":
-            self.translation_, self.reference_translation_ = fit_translations(
-                X,
-                y,
-                min_fires=self.min_fires,
-                shrinkage=self.shrinkage,
-                rank=self.rank,
-                n_active=self.n_translated,
-                random_state=rng,
-            )
+            self._set_translations(Statistics.from_codes(X, y), rng)
+
+    def _set_translations(self, statistics, rng):
+        """Set the maps of a soft assignment."""
+        self.translation_, self.reference_translation_ = fit_translations(
+            statistics,
+            min_fires=self.min_fires,
+            shrinkage=self.shrinkage,
+            rank=self.rank,
+            n_active=self.n_translated,
+            random_state=rng,
+        )
+
+    def _fit_parts(self, parts, n_pairs, peers, directions=None):
+        """Match latents from codes that are never in memory all at once.
+
+        Each of the `parts` has the numbers of some of the `n_pairs` pairs, their codes
+        of X and of y as csr_arrays, and their groups or None. Processes that fit
+        together have a part of the pairs each, and end with the same matcher.
+        """
+        rng = check_random_state(self.random_state)
+        step = sample_step(n_pairs)
+        sums = functools.reduce(
+            operator.add,
+            (self._sums_of_part(*part, step=step, rng=rng) for part in parts),
+        )
+        self._match_sums(sums.totalled(peers), directions, rng)
+        vars(self).update(peers.agreed(vars(self)))
+        return self
+
+    def _sums_of_part(self, rows, X, y, groups, *, step, rng):
+        """What the matching needs of some pairs."""
+        X, y = as_codes(X), as_codes(y)
+        check_finite_codes(X, "X")
+        check_finite_codes(y, "y")
+        groups = np.arange(len(rows)) if groups is None else groups
+        n_null = self._n_null(min(X.shape[1], y.shape[1]))
+        return PairSums.of_part(X, y, groups, rows % step == 0, self, n_null, rng)
+
+    def _match_sums(self, sums, directions, rng):
+        """Set the fitted attributes from a `PairSums`."""
+        if self.metric == "decoder_cosine":
+            matches = self._matches_of_directions(sums.x, sums.y, directions)
+        else:
+            matching = sums.products["matching"]
+            matches = self._matches_of_sums(matching, with_margins=True)
+        if len(matches.scores) == 0:
+            self._warn_unmatched(sums.x, sums.y)
+        null = [
+            self._matches_of_sums(part).scores for part in sums.null if part.x.n_samples
+        ]
+        self._set_matching((len(sums.x.fires), len(sums.y.fires)), matches, null)
+        self.n_features_in_ = len(sums.x.fires)
+        self.__dict__.pop("feature_names_in_", None)
+        if self.assignment == "soft":
+            self._set_translations(sums.statistics(), rng)
 
     def _matches(self, X, y, *, with_margins=False):
         """Matches between the living latents of two csr_arrays."""
@@ -454,13 +505,10 @@ class CoactivationMatcher(
         scores = affinity(sums, self.metric).select(x_alive, y_alive)
         return self._matches_of_scores(scores, x_alive, y_alive, with_margins)
 
-    def _matches_of_directions(self, X, y, directions):
-        """Matches between the living latents by their directions."""
-        directions = check_directions(directions, X, y)
-        alive = [
-            np.flatnonzero(Marginals.from_codes(codes).fires >= self.min_fires)
-            for codes in (X, y)
-        ]
+    def _matches_of_directions(self, x, y, directions):
+        """Matches between the living latents of two `Marginals` by directions."""
+        directions = check_directions(directions, len(x.fires), len(y.fires))
+        alive = [np.flatnonzero(view.fires >= self.min_fires) for view in (x, y)]
         scores = direction_affinity(*directions).select(*alive)
         return self._matches_of_scores(scores, alive[0], alive[1], with_margins=True)
 
@@ -545,13 +593,16 @@ class CoactivationMatcher(
 
     def _null_scores(self, X, y, groups, matches, rng):
         """Scores matched after samples were re-paired, an array for each time."""
-        n_null, n_matches = self.n_null, len(matches.scores)
-        if n_null == "auto":
-            n_null = min(NULL_PASSES, -(-NULL_SCORES // n_matches)) if n_matches else 0
         return [
             self._matches(X, y[repaired_rows(groups, rng)]).scores
-            for _ in range(n_null)
+            for _ in range(self._n_null(len(matches.scores)))
         ]
+
+    def _n_null(self, n_matches):
+        """Number of times that samples are re-paired where so many are matched."""
+        if self.n_null != "auto":
+            return self.n_null
+        return min(NULL_PASSES, -(-NULL_SCORES // n_matches)) if n_matches else 0
 
     def _set_intervals(self, X, y, groups, rng):
         """Set the bootstrap intervals of the scores, if they are asked for."""
@@ -630,13 +681,13 @@ class CoactivationMatcher(
                 stacklevel=5,
             )
 
-    def _warn_unmatched(self, X, y):
+    def _warn_unmatched(self, x, y):
         """Say that nothing is matched, and in which view no latent is alive."""
         views = [
             f"no latent of {name} is active on at least min_fires={self.min_fires} of "
-            f"the {codes.shape[0]} samples with an activation that varies"
-            for name, codes in (("X", X), ("y", y))
-            if not self._lives(codes)
+            f"the {view.n_samples} samples with an activation that varies"
+            for name, view in (("X", x), ("y", y))
+            if not self._lives(view)
         ]
         warnings.warn(
             f"Nothing is matched: {' and '.join(views)}. Lower min_fires or fit on "
@@ -645,9 +696,8 @@ class CoactivationMatcher(
             stacklevel=5,
         )
 
-    def _lives(self, codes):
+    def _lives(self, marginals):
         """Whether any latent can be matched."""
-        marginals = Marginals.from_codes(codes)
         if self.metric == "decoder_cosine":
             return (marginals.fires >= self.min_fires).any()
         return len(self._alive(marginals)) > 0

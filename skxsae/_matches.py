@@ -48,7 +48,7 @@ def firings(codes):
     return sparse.csr_array((ones, codes.indices, codes.indptr), codes.shape)
 
 
-def check_directions(directions, X, y):
+def check_directions(directions, n_x, n_y):
     """Decoder rows of both views, for latents that the codes have and in one space."""
     if directions is None:
         raise ValueError(
@@ -56,10 +56,10 @@ def check_directions(directions, X, y):
             "and of y, such as directions=(x_sae.components_, y_sae.components_)."
         )
     x, y_rows = (check_array(part, dtype=FLOATS) for part in directions)
-    if (len(x), len(y_rows)) != (X.shape[1], y.shape[1]):
+    if (len(x), len(y_rows)) != (n_x, n_y):
         raise ValueError(
-            f"directions has {len(x)} and {len(y_rows)} rows, but X has {X.shape[1]} "
-            f"latents and y has {y.shape[1]}: give one row per latent."
+            f"directions has {len(x)} and {len(y_rows)} rows, but X has {n_x} latents "
+            f"and y has {n_y}: give one row per latent."
         )
     if x.shape[1] != y_rows.shape[1]:
         raise ValueError(

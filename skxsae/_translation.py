@@ -71,7 +71,67 @@ def _placed_rows(rows, places, n_rows):
     return placed
 
 
-def fit_translations(X, y, *, min_fires, shrinkage, rank, n_active, random_state):
+@dataclass(frozen=True, eq=False)
+class Statistics:
+    """What translations are made of: sums, products, and a sample of the codes."""
+
+    x: Marginals
+    y: Marginals
+    within_x: LinearOperator  # X.T @ X
+    between: LinearOperator  # X.T @ y
+    within_y: LinearOperator  # y.T @ y
+    samples: list  # codes of X and of y, for the length of what is translated
+
+    @classmethod
+    def from_codes(cls, X, y):
+        """Of two csr_arrays in memory, whose products are only applied."""
+        codes = [Z.astype(np.float64) for Z in (X, y)]
+        transposed = [sparse.csr_array(Z.T) for Z in codes]
+        step = sample_step(X.shape[0])
+        return cls(
+            Marginals.from_codes(X),
+            Marginals.from_codes(y),
+            *(
+                _product_of_codes(codes[i], codes[j], transposed[i], transposed[j])
+                for i, j in ((0, 0), (0, 1), (1, 1))
+            ),
+            [X[::step], y[::step]],
+        )
+
+
+def sample_step(n_samples):
+    """Every how many samples one is taken whose translation is measured."""
+    return -(-n_samples // _SAMPLE)
+
+
+def _product_of_codes(a, b, a_transposed, b_transposed):
+    """``a.T @ b`` of two csr_arrays as an operator."""
+    return _as_operator(
+        (a.shape[1], b.shape[1]),
+        lambda V: a_transposed @ (b @ V),
+        lambda V: b_transposed @ (a @ V),
+    )
+
+
+def stored_product(product):
+    """A csr_array as an operator that does not copy it."""
+    transposed = product.T
+    return _as_operator(product.shape, lambda V: product @ V, lambda V: transposed @ V)
+
+
+def _as_operator(shape, forward, backward):
+    """An operator of functions that take several vectors as columns."""
+    return LinearOperator(
+        shape,
+        matvec=lambda v: forward(v.reshape(-1, 1)).ravel(),
+        rmatvec=lambda v: backward(v.reshape(-1, 1)).ravel(),
+        matmat=forward,
+        rmatmat=backward,
+        dtype=np.float64,
+    )
+
+
+def fit_translations(statistics, *, min_fires, shrinkage, rank, n_active, random_state):
     """Translations of the codes X into latents of y, and of y into those of X.
 
     With ``R_x`` and ``R_y`` the correlations of latents within each view, shrunk
@@ -79,31 +139,30 @@ def fit_translations(X, y, *, min_fires, shrinkage, rank, n_active, random_state
     largest components of ``R_x**-0.5 @ C @ R_y**-0.5``. A latent enters over the root
     of its standard deviation.
     """
-    views = [_Standardised(codes, min_fires) for codes in (X, y)]
-    if min(view.n_alive for view in views) == 0:  # nothing to translate
-        nothing = [np.zeros((codes.shape[1], 1)) for codes in (X, y)]
-        return (
-            _scaled(X, views[0], nothing[0], nothing[1], n_active),
-            _scaled(y, views[1], nothing[1], nothing[0], n_active),
-        )
-    rng = np.random.default_rng(random_state.randint(2**31 - 1))
-    x_root, y_root = (_inverse_root(view, shrinkage, rank, rng) for view in views)
-    between = x_root @ correlations(*views) @ y_root
-    left, strength, right = _largest_components(between, rank, rng)
-    left, right = left * np.sqrt(strength), right * np.sqrt(strength)
+    x, y = (_Standardised(sums, min_fires) for sums in (statistics.x, statistics.y))
+    x_sample, y_sample = statistics.samples
+    if min(x.n_alive, y.n_alive) == 0:  # nothing to translate
+        left, right = (np.zeros((len(view.scale), 1)) for view in (x, y))
+    else:
+        rng = np.random.default_rng(random_state.randint(2**31 - 1))
+        within_x = correlations(x, x, statistics.within_x)
+        within_y = correlations(y, y, statistics.within_y)
+        x_root = _inverse_root(within_x, x.n_alive, shrinkage, rank, rng)
+        y_root = _inverse_root(within_y, y.n_alive, shrinkage, rank, rng)
+        between = x_root @ correlations(x, y, statistics.between) @ y_root
+        left, strength, right = _largest_components(between, rank, rng)
+        left, right = left * np.sqrt(strength), right * np.sqrt(strength)
     return (
-        _scaled(X, views[0], left, right, n_active),
-        _scaled(y, views[1], right, left, n_active),
+        _scaled(x_sample, x, left, right, n_active),
+        _scaled(y_sample, y, right, left, n_active),
     )
 
 
 class _Standardised:
-    """Codes of one view with what makes their columns mean 0 and length 1."""
+    """What makes the columns of the codes of one view mean 0 and length 1."""
 
-    def __init__(self, codes, min_fires):
-        self.codes = codes.astype(np.float64)
-        self.transposed = sparse.csr_array(self.codes.T)
-        marginals = Marginals.from_codes(codes)
+    def __init__(self, marginals, min_fires):
+        self.marginals = marginals
         alive = marginals.fires >= min_fires
         scale, shift = METRICS["correlation"][0](marginals)
         self.scale, self.shift = (np.where(alive, part, 0) for part in (scale, shift))
@@ -113,51 +172,38 @@ class _Standardised:
         """Standard deviation of each latent, 0 for one that is left out."""
         spread = np.zeros_like(self.scale)
         np.divide(1, self.scale, out=spread, where=self.scale > 0)
-        return spread / np.sqrt(self.codes.shape[0])
+        return spread / np.sqrt(self.marginals.n_samples)
 
 
-def correlations(x, y):
+def correlations(x, y, product):
     """Correlations of all latents of two standardised views, as an operator."""
 
-    def product(a, b):
-        def matmat(V):
-            V = V.reshape(len(b.scale), -1)
-            cross = a.transposed @ (b.codes @ (b.scale[:, None] * V))
-            return a.scale[:, None] * cross - np.outer(a.shift, b.shift @ V)
+    def forward(V):
+        cross = product.matmat(y.scale[:, None] * V)
+        return x.scale[:, None] * cross - np.outer(x.shift, y.shift @ V)
 
-        return matmat
+    def backward(V):
+        cross = product.rmatmat(x.scale[:, None] * V)
+        return y.scale[:, None] * cross - np.outer(y.shift, x.shift @ V)
 
-    forward, backward = product(x, y), product(y, x)
-    return LinearOperator(
-        (len(x.scale), len(y.scale)),
-        matvec=lambda v: forward(v).ravel(),
-        rmatvec=lambda v: backward(v).ravel(),
-        matmat=forward,
-        rmatmat=backward,
-        dtype=np.float64,
-    )
+    return _as_operator(product.shape, forward, backward)
 
 
-def _inverse_root(view, shrinkage, rank, rng):
+def _inverse_root(within, n_alive, shrinkage, rank, rng):
     """Inverse root of the shrunk correlations within a view, as an operator.
 
     Directions behind the `rank` largest count as equally strong.
     """
-    values, vectors = _largest_eigenpairs(correlations(view, view), rank, rng)
-    n_rest = max(view.n_alive - len(values), 1)
-    rest = max(view.n_alive - values.sum(), 0.0) / n_rest
+    values, vectors = _largest_eigenpairs(within, rank, rng)
+    n_rest = max(n_alive - len(values), 1)
+    rest = max(n_alive - values.sum(), 0.0) / n_rest
     of_rest = ((1 - shrinkage) * rest + shrinkage) ** -0.5
     more = ((1 - shrinkage) * values + shrinkage) ** -0.5 - of_rest
 
-    def matmat(V):
-        V = V.reshape(len(vectors), -1)
+    def root(V):
         return of_rest * V + vectors @ (more[:, None] * (vectors.T @ V))
 
-    def matvec(v):
-        return matmat(v).ravel()
-
-    options = {"matvec": matvec, "rmatvec": matvec, "matmat": matmat, "rmatmat": matmat}
-    return LinearOperator((len(vectors),) * 2, dtype=np.float64, **options)
+    return _as_operator((len(vectors),) * 2, root, root)
 
 
 def _largest_eigenpairs(operator, rank, rng):
@@ -182,14 +228,14 @@ def _largest_components(operator, rank, rng):
     return left[:, :rank], values[:rank], right[:rank].T
 
 
-def _scaled(codes, view, own, other, n_active):
-    """A translation whose length is in a fixed ratio to that of the training codes."""
+def _scaled(sample, view, own, other, n_active):
+    """A translation whose length is in a fixed ratio to that of the sampled codes."""
     spread = np.sqrt(view.deviations())[:, None]
     source = np.divide(own, spread, out=np.zeros_like(own), where=spread > 0)
     if n_active == "auto":
-        n_active = max(1, round(_ACTIVE_RATIO * codes.nnz / codes.shape[0]))
-    parts = (source.astype(codes.dtype), other.astype(codes.dtype))
-    sample = codes[:: -(-codes.shape[0] // _SAMPLE)]
+        active = view.marginals.fires.sum() / view.marginals.n_samples
+        n_active = max(1, round(_ACTIVE_RATIO * active))
+    parts = (source.astype(sample.dtype), other.astype(sample.dtype))
     lengths = [
         np.sqrt(np.square(part.data).sum() / part.shape[0])
         for part in (sample, Translation(*parts, n_active, 1.0)(sample))

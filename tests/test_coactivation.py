@@ -4,7 +4,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
@@ -239,6 +239,7 @@ finite = st.floats(-5, 5)
 
 
 @settings(deadline=None)
+@example([(0.0, 0.0), (5e-324, 1.0)], [-1.0, 1.0])
 @given(st.lists(st.tuples(finite, finite), min_size=1, max_size=30), st.lists(finite))
 def test_upper_envelope_is_the_largest_line(lines, at):
     slopes, intercepts = np.array(lines).T

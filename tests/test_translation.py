@@ -6,7 +6,12 @@ from scipy import sparse
 from sklearn.base import clone
 
 from skxsae import Coactivation, CoactivationMatcher, _translation
-from skxsae._translation import Translation, correlations, fit_translations
+from skxsae._translation import (
+    Statistics,
+    Translation,
+    correlations,
+    fit_translations,
+)
 
 
 def _codes(rng, n_samples, n_latents, density=0.2):
@@ -51,7 +56,8 @@ OPTIONS = {"min_fires": 1, "shrinkage": 0.5, "rank": 256, "n_active": 6}
 
 def _fit(x, y, seed=0, **options):
     rng = np.random.RandomState(seed)
-    return fit_translations(x, y, random_state=rng, **{**OPTIONS, **options})
+    options = {**OPTIONS, **options}
+    return fit_translations(Statistics.from_codes(x, y), random_state=rng, **options)
 
 
 @pytest.mark.filterwarnings("ignore:Mean of empty slice", "ignore:invalid value")
@@ -71,9 +77,13 @@ def test_maps_are_those_of_the_formula(shrinkage, rank, dense_ratio, monkeypatch
 def test_correlations_are_numpys():
     rng = np.random.default_rng(1)
     x, y = _codes(rng, 200, 8), _codes(rng, 200, 11)
-    views = [_translation._Standardised(z, min_fires=1) for z in (x, y)]
+    statistics = Statistics.from_codes(x, y)
+    views = [
+        _translation._Standardised(sums, min_fires=1)
+        for sums in (statistics.x, statistics.y)
+    ]
     expected = np.corrcoef(x.toarray().T, y.toarray().T)[:8, 8:]
-    operator = correlations(*views)
+    operator = correlations(*views, statistics.between)
     np.testing.assert_allclose(operator @ np.eye(11), expected, atol=1e-13)
     np.testing.assert_allclose(operator.T @ np.eye(8), expected.T, atol=1e-13)
     np.testing.assert_allclose(operator @ np.eye(11)[3], expected[:, 3], atol=1e-13)
