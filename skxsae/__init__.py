@@ -3,6 +3,7 @@
 import logging
 
 from skxsae._callbacks import StopOnInterrupt
+from skxsae._checkpoint import Checkpoint
 from skxsae._coactivation import Coactivation
 from skxsae._coactivation_matcher import CoactivationMatcher
 from skxsae._paired_sae import PairedSAE
@@ -13,6 +14,7 @@ from skxsae._version import __version__
 logging.getLogger("skxsae").addHandler(logging.NullHandler())
 
 __all__ = [
+    "Checkpoint",
     "Coactivation",
     "CoactivationMatcher",
     "PairedSAE",

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import torch
 
+from skxsae._distributed import ALONE, Peers
 from skxsae._functional import (
     Grouping,
     encode_selected,
@@ -60,6 +61,7 @@ class Encoding(NamedTuple):
     precision: str = "float32"
     positive: bool = True  # whether pursuit codes are
     hidden: torch.Tensor | None = None  # (batch, m), latents that may not be active
+    peers: Peers = ALONE
 
 
 def _encoded(rows: torch.Tensor, weights: Weights, picked: Codes) -> Code:
@@ -85,21 +87,24 @@ def batch_topk(rows: torch.Tensor, weights: Weights, how: Encoding) -> Code:
     picker = Picker(weights.encoder, weights.encoder_bias, how.precision)
     width = min(_WIDTH_OF_BATCH_TOPK * how.k, picker.n_latents)
     values, indices = picker.largest(rows, width, how.hidden)
-    smallest = _smallest_kept(values, how.k)
-    if width < picker.n_latents and (values.amin(1) > smallest).any():
+    smallest = _smallest_kept(values, how)
+    wants_more = width < picker.n_latents and (values.amin(1) > smallest).any()
+    if how.peers.any(bool(wants_more)):
         # some row may want more, and nothing below `smallest` is wanted
         below = torch.nextafter(smallest, torch.zeros_like(smallest))
         lowest = below.clamp_min(0.0).expand(picker.n_latents)
         values, indices = picker.above(rows, lowest, how.hidden)
-        smallest = _smallest_kept(values, how.k)
+        smallest = _smallest_kept(values, how)
     return _encoded(rows, weights, (values.where(values >= smallest, 0), indices))
 
 
-def _smallest_kept(values: torch.Tensor, k: int) -> torch.Tensor:
-    """The ``k * n_rows``-th largest value."""
-    kept = min(k * len(values), values.numel())
+def _smallest_kept(values: torch.Tensor, how: Encoding) -> torch.Tensor:
+    """The ``k * n_rows``-th largest value, of the rows of all processes."""
+    n_rows = int(how.peers.total(torch.tensor(len(values))))
+    together = how.peers.concatenated(values.flatten())
+    kept = min(how.k * n_rows, together.numel())
     # kthvalue counts from the smallest
-    return values.flatten().kthvalue(values.numel() - kept + 1).values
+    return together.kthvalue(together.numel() - kept + 1).values
 
 
 def relu(rows: torch.Tensor, weights: Weights, how: Encoding) -> Code:
@@ -107,8 +112,9 @@ def relu(rows: torch.Tensor, weights: Weights, how: Encoding) -> Code:
     picker = Picker(weights.encoder, weights.encoder_bias, how.precision)
     zero = torch.zeros_like(weights.encoder_bias)
     code = _encoded(rows, weights, picker.above(rows, zero, how.hidden))
-    active = (code.values > 0).sum().clamp_min(1)
-    unit = code.values.detach().sum().clamp_min(_TINY) / active
+    own = code.values.detach()
+    active, total = how.peers.total(torch.stack([(own > 0).sum(), own.sum()]))
+    unit = total.clamp_min(_TINY) / active.clamp_min(1)
     return code._replace(penalty=code.values.sum() / (len(rows) * unit))
 
 

@@ -6,6 +6,8 @@ import threading
 import pandas as pd
 from sklearn.callback import CallbackSupportMixin
 
+from skxsae._checkpoint import Checkpoint
+
 
 class PassCallbacks:
     """Tells the callbacks of an estimator about each pass over the data."""
@@ -33,6 +35,13 @@ class PassCallbacks:
         if not (stop or is_last):
             self._begin_pass()
         return stop
+
+    def state_file(self, what, peers):
+        """Where a fit keeps its state, None if no callback asks for that."""
+        for callback in self.context._callbacks:
+            if isinstance(callback, Checkpoint):
+                return callback.file_of(self.context, what, peers)
+        return None
 
     def end_fit(self, fitted_attributes):
         """Report the end of the fit."""

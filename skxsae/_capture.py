@@ -24,7 +24,8 @@ def captured(trainer) -> Step:
         if not batch[0].is_cuda:
             trainer.step(batch, rate)
             return
-        if trainer.some_are_dead or not is_static(trainer.settings):
+        alone = trainer.peers.size == 1
+        if trainer.some_are_dead or not (alone and is_static(trainer.settings)):
             trainer.step(batch, torch.tensor(rate, device=batch[0].device))
             return
         size = len(batch[0])

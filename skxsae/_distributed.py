@@ -46,17 +46,21 @@ class Peers:
         """1-D tensors of all processes, of any lengths, in the order of the ranks."""
         if self.size == 1:
             return tensor
-        lengths = torch.zeros(self.size, dtype=torch.long, device=tensor.device)
-        lengths[self.rank] = len(tensor)
-        longest = int(self.total(lengths).max())
-        sent = tensor.new_zeros(longest, device=_wire(tensor.device))
+        lengths = self.lengths(len(tensor))
+        sent = tensor.new_zeros(max(lengths), device=_wire(tensor.device))
         sent[: len(tensor)] = tensor.detach()
         parts = [torch.empty_like(sent) for _ in range(self.size)]
         dist.all_gather(parts, sent)
-        lengths = self.total(lengths)
-        return torch.cat(
-            [part[:n] for part, n in zip(parts, lengths.tolist(), strict=True)]
-        ).to(tensor.device)
+        together = [part[:n] for part, n in zip(parts, lengths, strict=True)]
+        return torch.cat(together).to(tensor.device)
+
+    def lengths(self, own: int) -> list[int]:
+        """The number that each process has."""
+        if self.size == 1:
+            return [own]
+        lengths = torch.zeros(self.size, dtype=torch.long)
+        lengths[self.rank] = own
+        return self.total(lengths).tolist()
 
     def agreed(self, thing: Any) -> Any:
         """What the first process has, in every process."""

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import zlib
 
 import numpy as np
 import torch
@@ -9,6 +10,7 @@ from sklearn.utils import check_random_state
 
 from skxsae._activations import Weights, threshold_of
 from skxsae._callbacks import PassCallbacks
+from skxsae._distributed import ALONE, Peers, peers
 from skxsae._losses import ALIGNMENTS, PUBLISHED_WEIGHTS, dense_alignment
 from skxsae._training import (
     Record,
@@ -24,6 +26,10 @@ from skxsae._views import (
     compute_dtype,
     fit_normalization,
     held_on_device,
+    is_streamed,
+    loaded,
+    row_blocks,
+    some_rows,
 )
 
 logger = logging.getLogger("skxsae")
@@ -34,6 +40,7 @@ _LATENTS_PER_ACTIVE = 16
 _ROWS_SEEN = 1_000_000
 DEAD_AFTER = 2**18
 _SAMPLE = 1024
+_ROWS_OF_CHECKSUM = 64
 _TAKEN_AS_GIVEN = (
     "activation",
     "loss",
@@ -49,11 +56,12 @@ _TAKEN_AS_GIVEN = (
 
 def count_distinct_rows(X, at_most):
     """Number of distinct rows of X, counted up to `at_most`."""
-    seen = set()
-    for row in X:
-        seen.add(hash(np.ascontiguousarray(row).tobytes()))
-        if len(seen) >= at_most:
-            break
+    seen: set[int] = set()
+    for rows in row_blocks(X):
+        for row in X[rows]:
+            seen.add(hash(np.ascontiguousarray(row).tobytes()))
+            if len(seen) >= at_most:
+                return len(seen)
     return len(seen)
 
 
@@ -143,8 +151,7 @@ class Fit:
         self.views = views
         params = estimator.get_params(deep=False)
         settings = _settings(params, views, sizes, dead_after)
-        n_rows = len(views[0])
-        sample = rng.permutation(n_rows)[:_SAMPLE]
+        sample = some_rows(views[0], _SAMPLE, rng)
         weights = initial_weights(
             sizes[0],
             [view[sample] for view in views],
@@ -152,7 +159,30 @@ class Fit:
             settings,
             rng,
         )
-        self.trainer = Trainer(weights, settings, seed=rng.randint(2**31 - 1))
+        seed = rng.randint(2**31 - 1)
+        self.trainer = Trainer(weights, settings, seed, views[0].peers)
+
+    def description(self, name: str, max_iter: int) -> dict:
+        """What must be the same for a fit to go on from a state."""
+        settings = {
+            field: value if isinstance(value, (int, float, str)) else _name_of(value)
+            for field, value in vars(self.trainer.settings).items()
+        }
+        shuffle = [
+            [view.X.buffer_bytes, view.X.block_rows, view.peers.size]
+            for view in self.views
+            if is_streamed(view.X)
+        ]
+        return {
+            "estimator": name,
+            "max_iter": max_iter,
+            "n_latents": self.trainer.n_latents,
+            **settings,
+            "dtype": str(self.views[0].dtype),
+            "shape of the data": [list(view.X.shape) for view in self.views],
+            "data": [_checksum_of_rows(view.X) for view in self.views],
+            "buffers and processes": shuffle,
+        }
 
     def attributes(self, record: Record) -> list[dict]:
         """Fitted attributes of each view, as NumPy arrays."""
@@ -170,14 +200,15 @@ def fit_dictionary(estimator, arrays):
     Callbacks of `estimator` hear of every pass. Returns one dict of fitted attributes
     for each view.
     """
-    name = type(estimator).__name__
+    name, together = type(estimator).__name__, peers()
+    arrays = [loaded(X) for X in arrays]
     n_rows = arrays[0].shape[0]
     max_iter = resolve_max_iter(estimator.max_iter, n_rows)
     params = estimator.get_params(deep=False)
     device = resolve_device(estimator.device)
-    rng = check_random_state(estimator.random_state)
+    rng = together.random_state(check_random_state(estimator.random_state))
     sizes = resolve_n_latents(estimator.n_latents, estimator.k, arrays)
-    views = make_views(params, arrays, device)
+    views = make_views(params, arrays, device, together)
     fit = Fit(estimator, views, sizes, min(n_rows, DEAD_AFTER), rng)
     logger.info(
         "%s: %d latents, k=%d, %d passes over %d rows on %s",
@@ -199,27 +230,43 @@ def fit_dictionary(estimator, arrays):
             is_last=record.n_iter == max_iter,
         )
 
-    record = train(views, fit.trainer, max_iter, rng, end_of_pass)
+    saved = callbacks.state_file(fit.description(name, max_iter), together)
+    record = train(views, fit.trainer, max_iter, rng, end_of_pass, saved)
     attributes = fit.attributes(record)
     callbacks.end_fit(estimator._reconstruct(attributes))
     return attributes
 
 
-def make_views(params: dict, arrays: list, device: str) -> list[View]:
+def _name_of(value) -> str:
+    """None, or how a function is called in its module."""
+    return getattr(value, "__qualname__", repr(value))
+
+
+def _checksum_of_rows(X) -> int:
+    """CRC-32 of some rows from all over an array."""
+    rows = np.unique(np.linspace(0, X.shape[0] - 1, _ROWS_OF_CHECKSUM).astype(int))
+    return zlib.crc32(np.ascontiguousarray(X[rows]).tobytes())
+
+
+def make_views(
+    params: dict, arrays: list, device: str, peers: Peers = ALONE
+) -> list[View]:
     """Both views under the normalisation of each or of the rows of both."""
     name, held = params["normalize"], held_on_device(arrays, device)
     if params.get("statistics") == "pooled":
-        normalizations = [fit_normalization(name, held)] * len(arrays)
+        normalizations = [fit_normalization(name, held, peers)] * len(arrays)
     else:
-        normalizations = [fit_normalization(name, [X]) for X in held]
-    return normalised_views(arrays, normalizations, device, held)
+        normalizations = [fit_normalization(name, [X], peers) for X in held]
+    return normalised_views(arrays, normalizations, device, held, peers)
 
 
-def normalised_views(arrays, normalizations, device, held=None) -> list[View]:
+def normalised_views(
+    arrays, normalizations, device, held=None, peers=ALONE
+) -> list[View]:
     """Views that are trained together, in one floating type."""
     dtype = compute_dtype(*arrays)
     views = [
-        View(X, normalization, device, dtype)
+        View(X, normalization, device, dtype, peers)
         for X, normalization in zip(arrays, normalizations, strict=True)
     ]
     for view, rows in zip(views, held or [], strict=False):

@@ -1,40 +1,67 @@
 """Reconstruction losses and alignment terms by name."""
 
 from collections.abc import Callable
+from functools import cached_property
 
 import torch
 
+from skxsae._distributed import ALONE, Peers
 from skxsae._functional import to_dense, values_at
 from skxsae._picking import Codes
 
 
-def total_variance(rows: torch.Tensor) -> torch.Tensor:
+def total_variance(
+    rows: torch.Tensor, n_rows: int | None = None, peers: Peers = ALONE
+) -> torch.Tensor:
     """Squared distance to the mean, summed over the batch; never zero."""
-    variance = (rows - rows.mean(0)).square().sum()
+    mean = peers.total(rows.sum(0)) / (n_rows or len(rows))
+    sums = torch.stack([(rows - mean).square().sum(), rows.square().sum()])
+    variance, power = peers.total(sums)
     # where only the rounding of equal rows is left, their length says what is small
-    power = rows.square().sum()
     variance = torch.where(
         variance > torch.finfo(rows.dtype).eps * power, variance, power
     )
     return variance.masked_fill(variance == 0, 1.0)
 
 
-def fvu(rows: torch.Tensor, residual: torch.Tensor) -> torch.Tensor:
+class Batch:
+    """Rows of each view, and what is known of those of all processes together."""
+
+    def __init__(self, rows: list[torch.Tensor], peers: Peers = ALONE):
+        self.rows, self.peers = rows, peers
+        lengths = peers.lengths(len(rows[0]))
+        self.n_rows = sum(lengths)
+        before = sum(lengths[: peers.rank])
+        self.own = slice(before, before + len(rows[0]))
+
+    @property
+    def share(self) -> float:
+        """Share of the rows that this process has."""
+        return len(self.rows[0]) / self.n_rows
+
+    @cached_property
+    def variances(self) -> list[torch.Tensor]:
+        """Total variance of each view."""
+        return [total_variance(rows, self.n_rows, self.peers) for rows in self.rows]
+
+
+def fvu(residual: torch.Tensor, batch: Batch, view: int) -> torch.Tensor:
     """Squared error divided by the total variance of the batch."""
-    return residual.square().sum() / total_variance(rows)
+    return residual.square().sum() / batch.variances[view]
 
 
-def mse_sum(rows: torch.Tensor, residual: torch.Tensor) -> torch.Tensor:
+def mse_sum(residual: torch.Tensor, batch: Batch, view: int) -> torch.Tensor:
     """Squared error summed over features, averaged over rows."""
-    return residual.square().sum() / len(rows)
+    return residual.square().sum() / batch.n_rows
 
 
-def mse_mean(rows: torch.Tensor, residual: torch.Tensor) -> torch.Tensor:
+def mse_mean(residual: torch.Tensor, batch: Batch, view: int) -> torch.Tensor:
     """Squared error averaged over features and rows."""
-    return residual.square().mean()
+    return residual.square().sum() / (batch.n_rows * residual.shape[1])
 
 
-LOSSES: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
+# the part of this process: those of all processes add up
+LOSSES: dict[str, Callable[[torch.Tensor, Batch, int], torch.Tensor]] = {
     "fvu": fvu,
     "mse_sum": mse_sum,
     "mse_mean": mse_mean,

@@ -1,6 +1,7 @@
 """The one training loop: any number of views, one set of latents."""
 
 import contextlib
+import functools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -17,7 +18,9 @@ from skxsae._activations import (
     threshold_of,
 )
 from skxsae._capture import captured
+from skxsae._checkpoint import StateFile
 from skxsae._couplings import COUPLINGS, Forward, autoencoders
+from skxsae._distributed import ALONE, Peers
 from skxsae._functional import (
     encode_selected,
     group_by_latent,
@@ -25,10 +28,10 @@ from skxsae._functional import (
     unit_rows,
     weighted_sum,
 )
-from skxsae._losses import LOSSES, total_variance
+from skxsae._losses import LOSSES, Batch
 from skxsae._optimizer import AdamW
 from skxsae._picking import Codes, Picker
-from skxsae._views import View, batches
+from skxsae._views import View, batches, shuffled, some_rows
 
 _WARM_UP_SHARE = 0.05
 _THRESHOLD_DECAY = 0.99
@@ -40,6 +43,8 @@ _LARGEST_LOG_PENALTY = 20.0
 _MOST_ACTIVE = 8  # times k, on one row
 _STEERING_ROWS = 2**14
 _SILENCE_LOOKUP = 32  # steps between looks at a GPU
+
+State = tuple[dict, dict[str, np.ndarray]]  # numbers, and arrays
 
 
 @dataclass
@@ -113,38 +118,45 @@ class Activity:
         """Share of the rows on which each latent fired: (n_views, m)."""
         return self.counts / self.n_encoded.clamp_min(1)[:, None]
 
-    def update(self, codes: list[Codes | None], n_rows: int) -> None:
+    def update(
+        self, codes: list[Codes | None], n_rows: int, peers: Peers = ALONE
+    ) -> None:
         """Count the firings of a batch of `n_rows` rows of each view."""
-        fired_at_all = torch.zeros_like(self.silent)
+        fired = torch.zeros_like(self.counts)
         for view, code in enumerate(codes):
             if code is not None:
                 values, indices = code
-                fired = torch.zeros_like(self.silent)
-                fired.scatter_add_(0, indices.flatten(), (values != 0).long().flatten())
-                self.counts[view] += fired
+                active = (values != 0).long().flatten()
+                fired[view].scatter_add_(0, indices.flatten(), active)
                 self.n_encoded[view] += n_rows
-                fired_at_all += fired
+        fired = peers.total(fired)
+        self.counts += fired
         self.silent += n_rows
-        self.silent.masked_fill_(fired_at_all > 0, 0)
+        self.silent.masked_fill_(fired.sum(0) > 0, 0)
 
-    def average_threshold(self, codes: list[Codes | None]) -> None:
+    def average_threshold(
+        self, codes: list[Codes | None], peers: Peers = ALONE
+    ) -> None:
         """Bias-corrected moving average of the smallest kept value of each batch.
 
         Views that are encoded together share it.
         """
         encoded = [code is not None for code in codes]
         values = torch.cat([code[0].flatten() for code in codes if code is not None])
-        smallest = values.where(values > 0, torch.inf).min().double()
+        smallest = peers.least(values.where(values > 0, torch.inf).min()).double()
         some = torch.tensor(encoded, device=values.device) & smallest.isfinite()
         weight = _THRESHOLD_DECAY * self.threshold_weight + 1
         moved = self.threshold + (smallest - self.threshold) / weight
         self.threshold.copy_(torch.where(some, moved, self.threshold))
         self.threshold_weight.copy_(torch.where(some, weight, self.threshold_weight))
 
-    def steer(self, codes: list[Codes | None], k: int) -> None:
+    def steer(self, codes: list[Codes | None], k: int, peers: Peers = ALONE) -> None:
         """Note by how much more than `k` latents are active on average."""
         counts = [(code[0] != 0).sum(1) for code in codes if code is not None]
-        mean = torch.cat(counts).double().mean()
+        n_active = torch.cat(counts).sum()
+        sums = torch.stack([n_active, n_active.new_tensor(sum(map(len, counts)))])
+        total, n_rows = peers.total(sums).double()
+        mean = total / n_rows
         self.log_excess.copy_(torch.log(mean.clamp_min(0.1) / k).clamp(-2.0, 2.0))
         self.log_penalty += _INTEGRAL_GAIN * self.log_excess
         self.log_penalty.clamp_(-_LARGEST_LOG_PENALTY, _LARGEST_LOG_PENALTY)
@@ -167,10 +179,19 @@ class Trainer:
 
     seed : int
         Seed of the masks.
+
+    peers : Peers
+        Who takes the same steps on other rows.
     """
 
-    def __init__(self, weights: list[Weights], settings: Settings, seed: int = 0):
-        self.weights, self.settings = weights, settings
+    def __init__(
+        self,
+        weights: list[Weights],
+        settings: Settings,
+        seed: int = 0,
+        peers: Peers = ALONE,
+    ):
+        self.weights, self.settings, self.peers = weights, settings, peers
         self.parameters = _trained(weights, settings)
         decoders = _distinct([of_view.decoder for of_view in weights])
         side_by_side = settings.coupling == "crosscoder"
@@ -182,6 +203,7 @@ class Trainer:
         self.totals = torch.zeros(2, dtype=torch.float64, device=device)
         self.n_steps = 0
         self.some_are_dead = False
+        peers.copy_first(self.tensors())
 
     @property
     def n_latents(self) -> int:
@@ -203,21 +225,41 @@ class Trainer:
         gradients = torch.autograd.grad(objective, self.parameters, allow_unused=True)
         for tensor in self.parameters:
             tensor.requires_grad_(False)
-        self.optimizer.step(list(gradients), rate)
-        self.totals += torch.stack([objective.detach(), error]).double()
+        self.optimizer.step(self._summed(gradients), rate)
+        own = torch.stack([objective.detach(), error])
+        self.totals += self.peers.total(own).double()
 
-    def objective(self, batch: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Loss of rows of each view (batch, d), and their squared error."""
-        settings, activity = self.settings, self.activity
+    def _summed(
+        self, gradients: tuple[torch.Tensor | None, ...]
+    ) -> list[torch.Tensor | None]:
+        """Gradients of all processes in sum, as one message."""
+        if self.peers.size == 1:
+            return list(gradients)
+        present = [gradient for gradient in gradients if gradient is not None]
+        sizes = [gradient.numel() for gradient in present]
+        flat = self.peers.total(torch.cat([part.flatten() for part in present]))
+        parts = iter(flat.split(sizes))
+        return [
+            None if gradient is None else next(parts).view_as(gradient)
+            for gradient in gradients
+        ]
+
+    def objective(self, rows: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Loss of rows of each view (batch, d), and their squared error.
+
+        Where there are several processes, the part that the own rows have in each.
+        """
+        settings, activity, peers = self.settings, self.activity, self.peers
+        batch = Batch(rows, peers)
         forward = COUPLINGS[settings.coupling](
-            self.centred(batch),
+            self.centred(rows),
             self.weights,
             ACTIVATIONS[settings.activation],
-            self._encoding(len(batch[0])),
+            self._encoding(batch),
             self.generator,
         )
         parts = [
-            LOSSES[settings.loss](batch[view], left) for view, left in forward.residuals
+            LOSSES[settings.loss](left, batch, view) for view, left in forward.residuals
         ]
         objective = torch.stack(parts).sum()
         if settings.alignment is not None and settings.alignment_weight:
@@ -225,23 +267,23 @@ class Trainer:
             # a coupling that takes a term encodes both
             assert x is not None
             assert y is not None
-            term = settings.alignment(x, y)
+            term = batch.share * settings.alignment(x, y)
             objective = objective + settings.alignment_weight * term
         if forward.penalty is not None:
-            weight = activity.penalty_weight().to(objective)
+            weight = batch.share * activity.penalty_weight().to(objective)
             objective = objective + weight * forward.penalty / settings.k
         if self.some_are_dead:
             objective = objective + self._auxiliary_loss(batch, forward)
         with torch.no_grad():
-            activity.update(forward.codes, len(batch[0]))
+            activity.update(forward.codes, batch.n_rows, peers)
             if settings.activation == "batch_topk":
-                activity.average_threshold(forward.codes)
+                activity.average_threshold(forward.codes, peers)
             if settings.activation in STEERED:
-                activity.steer(forward.codes, settings.k)
+                activity.steer(forward.codes, settings.k, peers)
             # of each view from its own code; one that did not encode is left out
             errors = [own.residual.square().sum() for own in forward.rebuilt]
             n_encoded = sum(code is not None for code in forward.codes)
-            error = torch.stack(errors).sum() * (len(batch) / n_encoded)
+            error = torch.stack(errors).sum() * (len(rows) / n_encoded)
         return objective, error
 
     def tensors(self) -> list[torch.Tensor]:
@@ -250,24 +292,29 @@ class Trainer:
         moments = [*own.means, *own.squares, *own.steps]
         return [*self.parameters, *moments, *vars(self.activity).values(), self.totals]
 
-    def state(self) -> dict:
-        """All that a continued fit needs, on the host."""
-        return {
-            "tensors": [tensor.cpu().numpy().copy() for tensor in self.tensors()],
-            "generator": self.generator.get_state().numpy(),
+    def state(self) -> State:
+        """All that a continued fit needs, on the host: numbers, and arrays."""
+        numbers = {
             "device": self.generator.device.type,
             "n_steps": self.n_steps,
             "some_are_dead": self.some_are_dead,
         }
+        arrays = {
+            f"trainer.{i}": tensor.cpu().numpy().copy()
+            for i, tensor in enumerate(self.tensors())
+        }
+        arrays["trainer.generator"] = self.generator.get_state().numpy()
+        return numbers, arrays
 
-    def load(self, state: dict) -> None:
+    def load(self, state: State) -> None:
         """Go on from a state; another kind of device draws other masks."""
-        for tensor, array in zip(self.tensors(), state["tensors"], strict=True):
-            tensor.copy_(torch.from_numpy(array))
-        if state["device"] == self.generator.device.type:
-            self.generator.set_state(torch.from_numpy(state["generator"]))
-        self.n_steps = state["n_steps"]
-        self.some_are_dead = state["some_are_dead"]
+        numbers, arrays = state
+        for i, tensor in enumerate(self.tensors()):
+            tensor.copy_(torch.from_numpy(arrays[f"trainer.{i}"]))
+        if numbers["device"] == self.generator.device.type:
+            self.generator.set_state(torch.from_numpy(arrays["trainer.generator"]))
+        self.n_steps = numbers["n_steps"]
+        self.some_are_dead = numbers["some_are_dead"]
 
     def centred(self, batch: list[torch.Tensor]) -> list[torch.Tensor]:
         """Rows of each view minus its pre-bias."""
@@ -276,24 +323,24 @@ class Trainer:
             for rows, of_view in zip(batch, self.weights, strict=True)
         ]
 
-    def _encoding(self, n_rows: int) -> Encoding:
+    def _encoding(self, batch: Batch) -> Encoding:
         """How this batch is encoded; one mask serves all members of a pair."""
         settings, hidden = self.settings, None
         if settings.mask_rate:
-            shape = n_rows, self.n_latents
+            shape = batch.n_rows, self.n_latents
             device = self.activity.silent.device
             noise = torch.rand(shape, generator=self.generator, device=device)
-            hidden = noise < settings.mask_rate
-        return Encoding(settings.k, settings.precision, settings.positive_code, hidden)
+            hidden = noise[batch.own] < settings.mask_rate
+        return Encoding(
+            settings.k, settings.precision, settings.positive_code, hidden, self.peers
+        )
 
-    def _auxiliary_loss(
-        self, batch: list[torch.Tensor], forward: Forward
-    ) -> torch.Tensor:
+    def _auxiliary_loss(self, batch: Batch, forward: Forward) -> torch.Tensor:
         """What the dead latents leave of the residuals, over the variance."""
         settings = self.settings
         dead = (self.activity.silent > settings.dead_after).nonzero().squeeze(1)
         if not len(dead):
-            return batch[0].new_zeros(())
+            return batch.rows[0].new_zeros(())
         errors = [
             auxiliary_error(
                 own.rows,
@@ -305,8 +352,8 @@ class Trainer:
             for own in forward.rebuilt
         ]
         encoded = [
-            total_variance(rows)
-            for rows, code in zip(batch, forward.codes, strict=True)
+            variance
+            for variance, code in zip(batch.variances, forward.codes, strict=True)
             if code is not None
         ]
         share = min(1.0, len(dead) / settings.aux_k)
@@ -445,48 +492,121 @@ def _exceeded_by_k(centred: torch.Tensor, picker: Picker, k: int) -> torch.Tenso
     return values.flatten().kthvalue(values.numel() - kept).values
 
 
+@dataclass
+class Position:
+    """How far a fit has come."""
+
+    record: Record
+    n_batches: int = 0  # of this pass
+    is_over: bool = False  # but for what follows the last pass
+
+    def state(self, trainer: Trainer, drawn: tuple) -> State:
+        """All that a fit needs to go on, where `drawn` is what orders this pass."""
+        numbers, arrays = trainer.state()
+        record = self.record
+        name, keys, *rest = drawn
+        numbers = {
+            "trainer": numbers,
+            "random_state": [name, *rest],
+            "n_iter": record.n_iter,
+            "fvu": record.fvu,
+            "loss_curve": record.loss_curve,
+            "n_batches": self.n_batches,
+            "is_over": self.is_over,
+        }
+        for field_name in ("firing_rate", "threshold"):
+            arrays[field_name] = getattr(record, field_name).cpu().numpy()
+        return numbers, {**arrays, "random_state": keys}
+
+    def load(self, state: State, trainer: Trainer, rng: np.random.RandomState) -> None:
+        """Go on from a state."""
+        numbers, arrays = state
+        record = self.record
+        trainer.load((numbers["trainer"], arrays))
+        name, *rest = numbers["random_state"]
+        rng.set_state((name, arrays["random_state"], *rest))
+        for field_name in ("n_iter", "fvu", "loss_curve"):
+            setattr(record, field_name, numbers[field_name])
+        for field_name in ("firing_rate", "threshold"):
+            getattr(record, field_name).copy_(torch.from_numpy(arrays[field_name]))
+        self.n_batches, self.is_over = numbers["n_batches"], numbers["is_over"]
+
+
 def train(
     views: list[View],
     trainer: Trainer,
     max_iter: int,
     rng: np.random.RandomState,
     end_of_pass: Callable[[Record], bool],
+    saved: StateFile | None = None,
 ) -> Record:
-    """Pass over all rows until the last pass or until `end_of_pass` says stop."""
-    settings, activity = trainer.settings, trainer.activity
+    """Pass over all rows until the last pass or until `end_of_pass` says stop.
+
+    The state of an earlier fit in `saved` is gone on from.
+    """
+    settings, activity, peers = trainer.settings, trainer.activity, trainer.peers
     n_rows = len(views[0])
-    # at least two rows in each: one row has no variance
-    n_batches = min(math.ceil(n_rows / settings.batch_size), n_rows // 2)
-    rates = _learning_rates(settings, n_batches * max_iter)
+    n_batches = _n_batches(n_rows, settings.batch_size, peers)
     variance = sum(view.moments[1] for view in views)
     record = Record(activity.firing_rate(), activity.threshold.clone())
+    position = Position(record)
+    state = saved.load() if saved else None
+    if state is not None:
+        position.load(state, trainer, rng)
     step = captured(trainer)
-    for _ in range(max_iter):
-        activity.forget()
-        trainer.totals.zero_()
-        for batch in batches(views, rng.permutation(n_rows), n_batches):
+    while not position.is_over:
+        drawn = rng.get_state(legacy=True)
+        if position.n_batches == 0:
+            activity.forget()
+            trainer.totals.zero_()
+        order = shuffled(views, n_batches, rng)
+        for batch in batches(views, order, position.n_batches):
+            i_step = record.n_iter * n_batches + position.n_batches
+            rate = _learning_rate(settings, i_step, n_batches * max_iter)
             with memory_error_names_batch_size(settings.batch_size):
-                step(batch, next(rates))
+                step(batch, rate)
+            position.n_batches += 1
+            if saved:
+                saved.offer(functools.partial(position.state, trainer, drawn))
+        position.n_batches = 0
         record.n_iter += 1
         # a view that was not encoded in this pass keeps what is known of it
         encoded = (activity.n_encoded > 0)[:, None]
-        rate = activity.firing_rate()
-        record.firing_rate = torch.where(encoded, rate, record.firing_rate)
+        rate_of_firing = activity.firing_rate()
+        record.firing_rate = torch.where(encoded, rate_of_firing, record.firing_rate)
         record.threshold = activity.threshold.clone()
         loss, error = trainer.totals.tolist()
         check_converging(loss + error, f"pass {record.n_iter}")
         record.loss_curve.append(loss / n_batches)
         if variance:
             record.fvu = error / variance
-        if end_of_pass(record):
-            break
+        peers.copy_first(trainer.tensors())
+        stop = peers.any(end_of_pass(record))
+        position.is_over = stop or record.n_iter >= max_iter
+    if saved:
+        saved.save(position.state(trainer, rng.get_state(legacy=True)))
     if settings.activation in STEERED:
-        sample = rng.permutation(n_rows)[:_STEERING_ROWS]
+        sample = some_rows(views[0], _STEERING_ROWS, rng)
         batch = [view[sample] for view in views]
         pairs = autoencoders(settings.coupling, trainer.centred(batch), trainer.weights)
         for rows, weights in pairs:
             steer_to_k(rows, weights, settings)
+        peers.copy_first(trainer.parameters)
     return record
+
+
+def _n_batches(n_rows: int, batch_size: int, peers: Peers) -> int:
+    """Number of batches of a pass.
+
+    There are two rows in each at least, for one has no variance, and one for each
+    process.
+    """
+    least = max(2, peers.size)
+    if n_rows < least:
+        raise ValueError(
+            f"{n_rows} rows are too few for {peers.size} processes: each needs one."
+        )
+    return min(math.ceil(n_rows / batch_size), n_rows // least)
 
 
 class DivergedError(ValueError):
@@ -514,13 +634,11 @@ def memory_error_names_batch_size(batch_size: int) -> Iterator[None]:
         ) from full
 
 
-def _learning_rates(settings: Settings, n_steps: int) -> Iterator[float]:
-    """Learning rate of each step."""
+def _learning_rate(settings: Settings, step: int, n_steps: int) -> float:
+    """Learning rate of a step."""
     if settings.schedule == "constant":
-        yield from [settings.learning_rate] * n_steps
-        return
+        return settings.learning_rate
     warm_up = max(1, round(_WARM_UP_SHARE * n_steps))
-    for step in range(n_steps):
-        decay = max(0.0, step - warm_up) / max(1, n_steps - warm_up)
-        cosine = 0.5 * (1 + math.cos(math.pi * decay))
-        yield settings.learning_rate * min(1.0, (step + 1) / warm_up) * cosine
+    decay = max(0.0, step - warm_up) / max(1, n_steps - warm_up)
+    cosine = 0.5 * (1 + math.cos(math.pi * decay))
+    return settings.learning_rate * min(1.0, (step + 1) / warm_up) * cosine

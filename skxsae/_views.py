@@ -9,6 +9,11 @@ from itertools import islice
 import numpy as np
 import torch
 from sklearn.utils import gen_batches
+from sklearn.utils.random import sample_without_replacement
+
+from skxsae._disk_array import DiskArray
+from skxsae._distributed import ALONE, Peers
+from skxsae._order import Blocks, Order, Shuffled, ShuffledByBlocks
 
 _BLOCK_ENTRIES = 2**22
 
@@ -28,13 +33,21 @@ class Normalization:
         return rows * self.scale.astype(rows.dtype) + self.offset.astype(rows.dtype)
 
 
-def row_blocks(X, width: int | None = None) -> Iterator[slice]:
-    """Consecutive slices of rows whose blocks of `width` columns fit the cache."""
+def row_blocks(X, width: int | None = None, peers: Peers = ALONE) -> Iterator[slice]:
+    """Consecutive slices of rows whose blocks of `width` columns fit the cache.
+
+    Of the share of this process, if there are several.
+    """
     n_rows, n_features = X.shape
-    return gen_batches(n_rows, max(1, _BLOCK_ENTRIES // max(width or n_features, 1)))
+    own = peers.share(n_rows)
+    size = max(1, _BLOCK_ENTRIES // max(width or n_features, 1))
+    for rows in gen_batches(own.stop - own.start, size):
+        yield slice(own.start + rows.start, own.start + rows.stop)
 
 
-def fit_normalization(name: str | None, arrays: list) -> Normalization:
+def fit_normalization(
+    name: str | None, arrays: list, peers: Peers = ALONE
+) -> Normalization:
     """Statistics of the pooled rows of `arrays`, in float64 over blocks of rows.
 
     What is held on a device is summed there.
@@ -43,10 +56,14 @@ def fit_normalization(name: str | None, arrays: list) -> Normalization:
     offset, scale = np.zeros(n_features), np.ones(())
     if name in ("scale", "center", "center_l2", "standard"):
         n_rows = sum(len(X) for X in arrays)
-        mean = _total(block.sum(0) for block in _float64_blocks(arrays)) / n_rows
-        squares = _total(
+
+        def total(parts: Iterator[torch.Tensor]) -> torch.Tensor:
+            return peers.total(functools.reduce(torch.add, parts).cpu())
+
+        mean = total(block.sum(0) for block in _float64_blocks(arrays, peers)) / n_rows
+        squares = total(
             (block - mean.to(block.device)).square_().sum(0)
-            for block in _float64_blocks(arrays)
+            for block in _float64_blocks(arrays, peers)
         ).numpy()
         offset = mean.numpy()
         if name == "standard":
@@ -56,20 +73,15 @@ def fit_normalization(name: str | None, arrays: list) -> Normalization:
     return Normalization(offset, scale, unit_length=name in ("l2", "center_l2"))
 
 
-def _total(parts: Iterator[torch.Tensor]) -> torch.Tensor:
-    """Sum of tensors, on the host."""
-    return functools.reduce(torch.add, parts).cpu()
-
-
 def _safe_scale(scale: np.ndarray, magnitude: np.ndarray | np.floating) -> np.ndarray:
     """1 in place of a deviation that is only rounding of constant values."""
     return np.where(scale <= 10 * np.finfo(np.float32).eps * magnitude, 1.0, scale)
 
 
-def _float64_blocks(arrays: list) -> Iterator[torch.Tensor]:
-    """All rows in float64, block by block, each where it is."""
+def _float64_blocks(arrays: list, peers: Peers) -> Iterator[torch.Tensor]:
+    """Rows in float64, block by block, each where it is."""
     for X in arrays:
-        for rows in row_blocks(X):
+        for rows in row_blocks(X, peers=peers):
             block = X[rows]
             if isinstance(block, torch.Tensor):
                 yield block.double()
@@ -80,8 +92,16 @@ def _float64_blocks(arrays: list) -> Iterator[torch.Tensor]:
 class View:
     """Normalised rows of one view, as tensors on a device."""
 
-    def __init__(self, X, normalization: Normalization, device: str, dtype=None):
+    def __init__(
+        self,
+        X,
+        normalization: Normalization,
+        device: str,
+        dtype=None,
+        peers: Peers = ALONE,
+    ):
         self.X = X
+        self.peers = peers
         self.resident: torch.Tensor | None = None  # all rows as they come
         self.normalization = normalization
         self.device = device
@@ -122,12 +142,15 @@ class View:
 
         The sum is 0 where nothing but the rounding of equal rows is left.
         """
-        total = sum(self[rows].double().sum(0) for rows in row_blocks(self.X))
-        mean = torch.as_tensor(total / len(self))
-        squares = (
-            (self[rows].double() - mean).square().sum() for rows in row_blocks(self.X)
-        )
-        variance = float(torch.stack(list(squares)).sum())
+
+        def blocks() -> Iterator[torch.Tensor]:
+            for rows in row_blocks(self.X, peers=self.peers):
+                yield self[rows].double()
+
+        own = functools.reduce(torch.add, (block.sum(0) for block in blocks()))
+        mean = self.peers.total(own) / len(self)
+        squares = torch.stack([(block - mean).square().sum() for block in blocks()])
+        variance = float(self.peers.total(squares.sum()))
         if variance <= self.rounding(mean):
             variance = 0.0
         return self.beside(mean), variance
@@ -139,6 +162,18 @@ class View:
 
 _SHARE_OF_FREE_MEMORY = 0.5
 _READ_AHEAD = 2
+# one that is used, one that is read, and one that is cast
+_CHUNKS_IN_BUFFER = 3
+
+
+def is_streamed(X) -> bool:
+    """Whether X is read from disk again and again, as its buffer cannot hold it."""
+    return isinstance(X, DiskArray) and X.nbytes > X.buffer_bytes
+
+
+def loaded(X):
+    """X, read into memory if it is a reader whose buffer can hold it."""
+    return X[:] if isinstance(X, DiskArray) and not is_streamed(X) else X
 
 
 def held_on_device(arrays: list, device: str) -> list:
@@ -146,48 +181,96 @@ def held_on_device(arrays: list, device: str) -> list:
     if torch.device(device).type != "cuda":
         return arrays
     free, _ = torch.cuda.mem_get_info(device)
-    needed = sum(X.size * X.dtype.itemsize for X in arrays)
-    if needed > _SHARE_OF_FREE_MEMORY * free:
+    if sum(X.nbytes for X in arrays) > _SHARE_OF_FREE_MEMORY * free:
         return arrays
-    return [as_tensor(np.ascontiguousarray(X)).to(device) for X in arrays]
+    return [on_device(X, device) for X in arrays]
 
 
-def _reads_ahead(view: View) -> bool:
+def on_device(X, device: str) -> torch.Tensor:
+    """All rows as they come on a device, copied block by block."""
+    dtype = torch.from_numpy(np.empty(0, X.dtype)).dtype
+    held = torch.empty(X.shape, dtype=dtype, device=device)
+    for rows in row_blocks(X):
+        held[rows] = as_tensor(np.ascontiguousarray(X[rows])).to(device)
+    return held
+
+
+def some_rows(view: View, n: int, rng: np.random.RandomState) -> np.ndarray:
+    """At most `n` rows at random; of what is streamed, without a list of all."""
+    if is_streamed(view.X):
+        n_rows = len(view)
+        return sample_without_replacement(n_rows, min(n, n_rows), random_state=rng)
+    return rng.permutation(len(view))[:n]
+
+
+def shuffled(views: list[View], n_batches: int, rng: np.random.RandomState) -> Order:
+    """The order of a pass over all rows, in `n_batches` of nearly one size."""
+    n_rows, peers, resident = len(views[0]), views[0].peers, views[0].resident
+    streamed = [view for view in views if is_streamed(view.X)]
+    if not streamed:
+        order = Shuffled(n_rows, n_batches, rng, peers)
+        if resident is not None:
+            order.rows = order.rows.to(resident.device)
+        return order
+    chunk_rows = min(_chunk_rows(view) for view in streamed)
+    given = [view.X.block_rows for view in streamed if view.X.block_rows]
+    blocks = Blocks.of(max(given, default=None), chunk_rows)
+    return ShuffledByBlocks(n_rows, n_batches, rng, peers, blocks)
+
+
+def _chunk_rows(view: View) -> int:
+    """Number of rows of which the buffer of a reader holds a few times as many."""
+    row_bytes = view.X.shape[1] * max(view.dtype.itemsize, view.X.dtype.itemsize)
+    return view.X.buffer_bytes // (_CHUNKS_IN_BUFFER * row_bytes)
+
+
+def batches(
+    views: list[View], order: Order, first: int = 0
+) -> Iterator[list[torch.Tensor]]:
+    """Rows of every view in the given order, batch by batch from the `first` on.
+
+    What comes next from disk, or into pinned memory for a GPU that does not hold the
+    rows, is read during the computation.
+    """
+    for blocks, parts in _read(views, order.chunks(first)):
+        for part in parts:
+            yield [
+                view.normalise(block[part].to(view.device, non_blocking=True))
+                for view, block in zip(views, blocks, strict=True)
+            ]
+
+
+def _read(views: list[View], chunks: Iterator) -> Iterator:
+    """What to read, replaced by what was read."""
+    to_gpu = _goes_to_gpu(views[0])
+
+    def read(chunk):
+        rows, parts = chunk
+        blocks = [view.read(rows) for view in views]
+        return [block.pin_memory() for block in blocks] if to_gpu else blocks, parts
+
+    n_ahead = _n_ahead(views)
+    if not n_ahead:
+        yield from map(read, chunks)
+        return
+    with ThreadPoolExecutor(1) as reader:
+        ahead = [reader.submit(read, chunk) for chunk in islice(chunks, n_ahead)]
+        while ahead:
+            blocks = ahead.pop(0).result()
+            ahead += [reader.submit(read, chunk) for chunk in islice(chunks, 1)]
+            yield blocks
+
+
+def _goes_to_gpu(view: View) -> bool:
     """Whether rows go from the host to a device."""
     return view.resident is None and torch.device(view.device).type != "cpu"
 
 
-def batches(
-    views: list[View], order: np.ndarray, n_batches: int
-) -> Iterator[list[torch.Tensor]]:
-    """All rows of every view in the given order, in batches of nearly one size.
-
-    For a GPU that does not hold the rows, the next batches are read into pinned memory
-    while it computes.
-    """
-    rows = torch.from_numpy(order)
-    resident = views[0].resident
-    if resident is not None:
-        rows = rows.to(resident.device)
-    parts = rows.tensor_split(n_batches)
-    if not _reads_ahead(views[0]):
-        for part in parts:
-            yield [view[part] for view in views]
-        return
-
-    def read(rows: torch.Tensor) -> list[torch.Tensor]:
-        return [view.read(rows).pin_memory() for view in views]
-
-    rest = iter(parts)
-    with ThreadPoolExecutor(1) as reader:
-        ahead = [reader.submit(read, rows) for rows in islice(rest, _READ_AHEAD)]
-        while ahead:
-            blocks = ahead.pop(0).result()
-            ahead += [reader.submit(read, rows) for rows in islice(rest, 1)]
-            yield [
-                view.normalise(block.to(view.device, non_blocking=True))
-                for view, block in zip(views, blocks, strict=True)
-            ]
+def _n_ahead(views: list[View]) -> int:
+    """How many chunks are read before they are used."""
+    if views[0].resident is None and any(is_streamed(view.X) for view in views):
+        return 1
+    return _READ_AHEAD if _goes_to_gpu(views[0]) else 0
 
 
 def as_tensor(array: np.ndarray) -> torch.Tensor:

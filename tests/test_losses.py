@@ -9,6 +9,7 @@ from skxsae._losses import (
     ALIGNMENTS,
     LOSSES,
     PUBLISHED_WEIGHTS,
+    Batch,
     dense_alignment,
     total_variance,
 )
@@ -118,12 +119,13 @@ def test_losses():
         "mse_sum": (r**2).sum(1).mean(),
         "mse_mean": (r**2).mean(),
     }
-    actual = {name: float(loss(rows, residual)) for name, loss in LOSSES.items()}
+    batch = Batch([rows + 1, rows])
+    actual = {name: float(loss(residual, batch, 1)) for name, loss in LOSSES.items()}
     assert actual == pytest.approx(expected)
 
 
 def test_constant_rows_have_a_finite_loss():
     rows = torch.full((4, 3), 0.1)
     assert total_variance(rows) > 0
-    assert torch.isfinite(LOSSES["fvu"](rows, rows))
-    assert torch.isfinite(LOSSES["fvu"](0 * rows, 0 * rows))
+    assert torch.isfinite(LOSSES["fvu"](rows, Batch([rows]), 0))
+    assert torch.isfinite(LOSSES["fvu"](0 * rows, Batch([0 * rows]), 0))

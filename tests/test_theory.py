@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose
 from scipy.optimize import brentq, minimize
 
 from skxsae._losses import ALIGNMENTS as TERMS
-from skxsae._losses import LOSSES
+from skxsae._losses import LOSSES, Batch
 from skxsae.theory import (
     expected_inner_product,
     group_sparse_thresholds,
@@ -252,7 +252,11 @@ def test_losses_are_those_of_training(alignment, weight):
         codes = top_1(rows @ optimum.components.T)
         views.append([torch.from_numpy(a) for a in (rows, codes)])
     decoder = torch.from_numpy(optimum.components)
-    loss = sum(LOSSES["mse_sum"](rows, rows - c @ decoder) for rows, c in views)
+    batch = Batch([rows for rows, _ in views])
+    loss = sum(
+        LOSSES["mse_sum"](rows - c @ decoder, batch, view)
+        for view, (rows, c) in enumerate(views)
+    )
     term = TERMS[alignment](*(codes.topk(1) for _, codes in views))
     assert_allclose(float(loss + weight * term), optimum.loss, atol=1e-12)
 

@@ -11,6 +11,7 @@ from skxsae._views import (
     fit_normalization,
     held_on_device,
     row_blocks,
+    shuffled,
 )
 
 
@@ -105,27 +106,28 @@ def test_statistics_of_tensors_equal_those_of_arrays(name):
     np.testing.assert_array_equal(ours.scale, expected.scale)
 
 
+def batches_of(view):
+    """The seven batches of a pass over one view."""
+    order = shuffled([view], 7, np.random.RandomState(0))
+    return [batch[0] for batch in batches([view], order)]
+
+
 def test_a_view_that_is_held_on_a_device_gives_the_same_batches():
     X = make_rows().astype(np.float16)
     normalization = fit_normalization("scale", [X])
     plain, held = (View(X, normalization, "cpu") for _ in range(2))
     held.resident = torch.from_numpy(X)
-    order = np.random.default_rng(0).permutation(len(X))
-    for one, other in zip(
-        batches([plain], order, 7), batches([held], order, 7), strict=True
-    ):
-        assert torch.equal(one[0], other[0])
+    for one, other in zip(batches_of(plain), batches_of(held), strict=True):
+        assert torch.equal(one, other)
 
 
 def test_reading_ahead_keeps_the_order(monkeypatch):
     # as on a GPU that has no room for all rows, but without one
     X = make_rows().astype(np.float32)
     view = View(X, fit_normalization("scale", [X]), "cpu")
-    order = np.random.default_rng(0).permutation(len(X))
-    expected = [batch[0] for batch in batches([view], order, 7)]
-    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
-    monkeypatch.setattr("skxsae._views._reads_ahead", lambda view: True)
-    ahead = [batch[0] for batch in batches([view], order, 7)]
+    expected = batches_of(view)
+    monkeypatch.setattr("skxsae._views._n_ahead", lambda views: 2)
+    ahead = batches_of(view)
     assert len(ahead) == 7
     for one, other in zip(expected, ahead, strict=True):
         assert torch.equal(one, other)
@@ -141,8 +143,5 @@ def test_batches_on_a_gpu_equal_those_on_the_cpu(share, monkeypatch):
     (held,) = held_on_device([X], "cuda")
     assert isinstance(held, torch.Tensor) == bool(share)
     view.resident = held if share else None
-    order = np.random.default_rng(0).permutation(len(X))
-    for one, other in zip(
-        batches([plain], order, 7), batches([view], order, 7), strict=True
-    ):
-        torch.testing.assert_close(one[0], other[0].cpu())
+    for one, other in zip(batches_of(plain), batches_of(view), strict=True):
+        torch.testing.assert_close(one, other.cpu())

@@ -1,0 +1,259 @@
+"""Fits that go on where a killed process left them."""
+
+import json
+import logging
+import os
+import time
+import warnings
+import zlib
+from numbers import Integral
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from skxsae._distributed import ALONE
+from skxsae._replacing import replacing
+from skxsae._version import __version__
+
+logger = logging.getLogger("skxsae")
+
+_SUFFIX = ".skxsae-fit"
+_FORMAT = 1
+
+
+class Checkpoint:
+    """Callback that saves the state of a fit, from which a later one goes on.
+
+    A fit that finds the state of the same fit in `folder` takes it up, in the middle of
+    a pass if need be, and ends with the same model, bit for bit on a CPU, as if it had
+    never been stopped: weights, optimiser, step size, random state, counts of dead
+    latents and the position in the data are all restored. The last two states are kept,
+    so that a damaged file costs one `interval`. They are removed when the fit is done.
+
+    Parameters
+    ----------
+    folder : str or path-like
+        Where the files go. It is made if it is not there.
+
+    interval : float, default=600.0
+        Least time between two states, in seconds. With 0, every step is saved.
+
+    Notes
+    -----
+    A state is of the size of the weights times three, and is written as a whole or not
+    at all. If it cannot be written, as on a full disk, a warning says so and the fit
+    goes on. With several processes, the first one writes.
+
+    Meta-estimators pass it on: the fits of a grid search, or of the two views of
+    :class:`PostHocAlignedSAE`, each have files of their own, and those that were done
+    are not repeated. Parameters, data and seed must be the same as before; with
+    ``random_state=None`` what was drawn before is kept. Other callbacks keep nothing:
+    what they knew of the passes before is lost.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from skxsae import Checkpoint, TopKSAE
+    >>> X = np.random.default_rng(0).normal(size=(200, 8))
+    >>> sae = TopKSAE(n_latents=16, k=2, max_iter=5, random_state=0)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     sae = sae.set_callbacks(Checkpoint(folder)).fit(X)
+    >>> sae.n_iter_
+    5
+    """
+
+    max_propagation_depth = None
+
+    def __init__(self, folder, interval=600.0):
+        self.folder = folder
+        self.interval = interval
+
+    def setup(self, estimator, context):
+        """Note the seeds of the fit.
+
+        Parameters
+        ----------
+        estimator : estimator instance
+            The estimator that is fitted.
+
+        context : CallbackContext
+            The task of the fit.
+        """
+        params = estimator.get_params()
+        self._seeds = {
+            name: int(value) if isinstance(value, Integral) else type(value).__name__
+            for name, value in params.items()
+            if name.split("__")[-1] == "random_state"
+        }
+
+    def teardown(self, estimator, context):
+        """Do nothing: what a failed fit has saved stays.
+
+        Parameters
+        ----------
+        estimator : estimator instance
+            The estimator that is fitted.
+
+        context : CallbackContext
+            The task of the fit.
+        """
+
+    def on_fit_task_begin(self, estimator, context):
+        """Do nothing: a fit asks for its state itself.
+
+        Parameters
+        ----------
+        estimator : estimator instance
+            The estimator that is fitted.
+
+        context : CallbackContext
+            The task of the fit.
+        """
+
+    def on_fit_task_end(self, estimator, context):
+        """Remove the files once the whole fit is done.
+
+        Parameters
+        ----------
+        estimator : estimator instance
+            The estimator that is fitted.
+
+        context : CallbackContext
+            The task of the fit.
+        """
+        if context.parent is None:
+            for path in Path(self.folder).glob(f"*{_SUFFIX}"):
+                path.unlink(missing_ok=True)
+
+    def file_of(self, context, what, peers=ALONE):
+        """Where the fit of a task keeps its state; `what` describes the fit."""
+        places = []
+        while context.parent is not None:
+            name = context.source_task_name or context.task_name
+            places.append(f"{name}-{context.task_id}")
+            context = context.parent
+        path = Path(self.folder, f"{'.'.join(reversed(places)) or 'fit'}{_SUFFIX}")
+        return StateFile(path, self.interval, {**what, "seeds": self._seeds}, peers)
+
+
+class StateFile:
+    """The state of one fit on the disk, and the state before it."""
+
+    def __init__(self, path, interval, what, peers):
+        self.path, self.interval, self.what, self.peers = path, interval, what, peers
+        self.before = path.with_name(f"{path.stem}.before{_SUFFIX}")
+        self.last = time.monotonic()
+        if peers.rank == 0:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            for unfinished in path.parent.glob(f".{path.name}.*.part"):
+                unfinished.unlink(missing_ok=True)
+
+    def load(self):
+        """Numbers and arrays of the state, None if there is none."""
+        state, problem = None, None
+        if self.peers.rank == 0:
+            try:
+                state = self._load()
+            except ValueError as error:
+                problem = str(error)
+        state, problem = self.peers.agreed((state, problem))
+        if problem:
+            raise ValueError(problem)
+        return state
+
+    def _load(self):
+        """The newest state that can be read, if it is of this fit."""
+        found = [path for path in (self.path, self.before) if path.exists()]
+        damages = []
+        for path in found:
+            try:
+                header, arrays = _read(path)
+            except (OSError, ValueError, SafetensorError) as error:
+                damages.append(f"{path.name}: {error}")
+                continue
+            if damages:
+                warnings.warn(
+                    f"The newest state of a fit in {str(path.parent)!r} is damaged "
+                    f"({damages[0]}); the fit goes on from the one before.",
+                    UserWarning,
+                    stacklevel=2,
+                )
+                path.replace(self.path)
+            self._check(header)
+            logger.info("going on from %s", self.path)
+            return header["state"], arrays
+        if damages:
+            raise ValueError(
+                f"All states of a fit in {str(self.path.parent)!r} are damaged "
+                f"({'; '.join(damages)}). Delete them to begin anew."
+            )
+        return None
+
+    def _check(self, header):
+        """Refuse the state of another fit."""
+        if header["format"] != _FORMAT:
+            raise ValueError(
+                f"{str(self.path)!r} was written by skxsae {header['version']} in "
+                f"another format. Delete it to begin anew, or go on with that version."
+            )
+        saved = header["what"]
+        for name, value in json.loads(json.dumps(self.what)).items():
+            if saved.get(name) != value:
+                raise ValueError(
+                    f"{str(self.path)!r} is the state of another fit, whose {name} was "
+                    f"{saved.get(name)!r} and is {value!r} now. Go on with what it "
+                    "was, give another folder, or delete the file to begin anew."
+                )
+
+    def offer(self, make_state):
+        """Save what `make_state` returns, if it is time."""
+        if self.peers.rank == 0 and time.monotonic() - self.last >= self.interval:
+            self.save(make_state())
+            self.last = time.monotonic()
+
+    def save(self, state):
+        """Write numbers and arrays, or warn that it was not possible."""
+        if self.peers.rank != 0:
+            return
+        numbers, arrays = state
+        arrays = {name: np.ascontiguousarray(part) for name, part in arrays.items()}
+        header = {
+            "format": _FORMAT,
+            "version": __version__,
+            "what": self.what,
+            "state": numbers,
+            "checksum": _checksum(arrays),
+        }
+        try:
+            with replacing(self.path) as unfinished:
+                save_file(arrays, unfinished, {"skxsae": json.dumps(header)})
+                if self.path.exists():
+                    os.replace(self.path, self.before)
+        except (OSError, SafetensorError) as error:
+            warnings.warn(
+                f"The state of a fit could not be written to {str(self.path)!r} "
+                f"({error}). The one before is kept, and the fit goes on.",
+                UserWarning,
+                stacklevel=2,
+            )
+
+
+def _read(path):
+    """Header and arrays of a file that is whole."""
+    with safe_open(path, "numpy") as file:
+        header = json.loads((file.metadata() or {})["skxsae"])
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    if header["checksum"] != _checksum(arrays):
+        raise ValueError("its checksum is wrong")
+    return header, arrays
+
+
+def _checksum(arrays):
+    """CRC-32 of all numbers."""
+    checksum = 0
+    for _, array in sorted(arrays.items()):
+        checksum = zlib.crc32(array.tobytes(), checksum)
+    return checksum

@@ -1,0 +1,102 @@
+"""In what order a pass takes the rows: in full at random, or block by block."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+
+from skxsae._distributed import Peers
+
+# a batch is drawn from at least so many blocks at random places
+_BLOCKS_AT_ONCE = 1024
+
+Chunk = tuple[torch.Tensor, list[torch.Tensor | slice]]
+
+
+class Shuffled:
+    """Every order of the rows is as likely as any other.
+
+    A batch is cut into consecutive shares of all processes.
+    """
+
+    def __init__(
+        self, n_rows: int, n_batches: int, rng: np.random.RandomState, peers: Peers
+    ):
+        self.rows = torch.from_numpy(rng.permutation(n_rows))
+        self.n_batches, self.peers = n_batches, peers
+
+    def chunks(self, first: int = 0) -> Iterator[Chunk]:
+        """Rows that are read at once, and where the batches among them are."""
+        for batch in self.rows.tensor_split(self.n_batches)[first:]:
+            yield batch[self.peers.share(len(batch))], [slice(None)]
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """What is read in one piece, and how many rows are held at a time."""
+
+    block_rows: int
+    chunk_rows: int
+
+    @classmethod
+    def of(cls, block_rows: int | None, chunk_rows: int) -> "Blocks":
+        """Blocks of a given size, or as many as a chunk needs to be well mixed."""
+        fitting = max(1, chunk_rows // _BLOCKS_AT_ONCE)
+        return cls(block_rows or fitting, max(chunk_rows, 1))
+
+
+class ShuffledByBlocks:
+    """Blocks of consecutive rows in random order, mixed as far as memory allows.
+
+    A chunk holds blocks from random places, and within it every order of the rows is
+    as likely as any other. Each process has its own blocks.
+    """
+
+    def __init__(
+        self,
+        n_rows: int,
+        n_batches: int,
+        rng: np.random.RandomState,
+        peers: Peers,
+        blocks: Blocks,
+    ):
+        size = blocks.block_rows
+        self.blocks = rng.permutation(-(-n_rows // size))
+        self.seed = rng.randint(2**31 - 1)
+        self.rank = peers.rank
+        lengths = np.minimum(size, n_rows - size * self.blocks)
+        self.starts = size * self.blocks
+        self.ends = lengths.cumsum()
+        self.begins = self.ends - lengths
+        own = peers.share(n_rows)
+        self.edges = own.start + (own.stop - own.start) * np.arange(n_batches + 1) // (
+            n_batches
+        )
+        self.chunk_rows = blocks.chunk_rows
+
+    def chunks(self, first: int = 0) -> Iterator[Chunk]:
+        """Rows that are read at once, and where the batches among them are."""
+        begin, number, last = 0, 0, len(self.edges) - 1
+        while begin < last:
+            most = self.edges[begin] + self.chunk_rows
+            end = int(np.searchsorted(self.edges, most, side="right")) - 1
+            end = min(max(end, begin + 1), last)
+            if end > first:
+                yield self._chunk(number, begin, end, max(first, begin))
+            begin, number = end, number + 1
+
+    def _chunk(self, number: int, begin: int, end: int, first: int) -> Chunk:
+        """The batches from `first` on of those from `begin` to `end`."""
+        positions = np.arange(self.edges[begin], self.edges[end])
+        block = np.searchsorted(self.ends, positions, side="right")
+        rows = np.sort(self.starts[block] + positions - self.begins[block])
+        rng = np.random.default_rng((self.seed, self.rank, number))
+        order = torch.from_numpy(rng.permutation(len(rows)))
+        edges = (self.edges[begin : end + 1] - self.edges[begin]).tolist()
+        batches: list = [order[a:b] for a, b in pairwise(edges)]
+        return torch.from_numpy(rows), batches[first - begin :]
+
+
+Order = Shuffled | ShuffledByBlocks
