@@ -2,8 +2,13 @@
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
 
+from skxsae._disk_array import DiskArray
+from skxsae._distributed import peers
+from skxsae._pair_sums import parts_of
 from skxsae._validation import distinct_rows
+from skxsae._views import is_streamed
 
 _BY_LATENT = (
     "components_",
@@ -19,10 +24,51 @@ class DistinctRows:
 
     def __init__(self, X, groups):
         self.X, self.inverse = X, slice(None)
+        self.n_rows, self.block_rows = X.shape[0], getattr(X, "block_rows", None)
         if groups is not None:
             rows, inverse = distinct_rows(X, groups)
             if len(rows) < X.shape[0]:
-                self.X, self.inverse = X[rows], inverse
+                self.X, self.inverse = _selected(X, rows), inverse
+
+    def codes(self, sae, device):
+        """Codes of all rows by an autoencoder of this view."""
+        return sae._own_codes(self.X, device)[self.inverse]
+
+    def codes_of(self, rows, sae, device):
+        """Codes of some rows, each distinct one encoded once."""
+        if len(rows) == 0:
+            return sparse.csr_array((0, sae.n_latents_), dtype=sae.components_.dtype)
+        if isinstance(self.inverse, slice):
+            return sae._own_codes(_selected(self.X, rows), device)
+        distinct, inverse = np.unique(self.inverse[rows], return_inverse=True)
+        return sae._own_codes(_selected(self.X, distinct), device)[inverse]
+
+
+def _selected(X, rows):
+    """Rows of an array, left on disk if that is where they are."""
+    return X.select(rows) if isinstance(X, DiskArray) else X[rows]
+
+
+def adds_up(arrays):
+    """Whether views are matched from sums, as no process has the codes of all pairs."""
+    return peers().size > 1 or any(map(is_streamed, arrays))
+
+
+def fit_from_sums(matcher, saes, views, groups, directions, device, seed):
+    """Fit a matcher on pairs of rows that are encoded part by part."""
+    n_pairs, group = views[0].n_rows, peers()
+    rng = np.random.default_rng([seed, group.rank])
+    block_rows = max(view.block_rows or 0 for view in views)
+
+    def parts():
+        for rows in parts_of(group.share(n_pairs), rng, block_rows):
+            codes = (
+                view.codes_of(rows, sae, device)
+                for view, sae in zip(views, saes, strict=True)
+            )
+            yield rows, *codes, None if groups is None else groups[rows]
+
+    matcher._fit_parts(parts(), n_pairs, group, directions)
 
 
 def match_table(matcher, x_sae, y_sae):

@@ -11,9 +11,17 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_feature_names, check_is_fitted
 
-from skxsae._alignment import DistinctRows, match_table, own_columns, reordered
+from skxsae._alignment import (
+    DistinctRows,
+    adds_up,
+    fit_from_sums,
+    match_table,
+    own_columns,
+    reordered,
+)
 from skxsae._callbacks import ViewCallbacks
 from skxsae._coactivation_matcher import CoactivationMatcher
+from skxsae._distributed import peers
 from skxsae._fitting import resolve_n_latents
 from skxsae._topk_sae import TopKSAE
 from skxsae._two_views import TwoViewMixin, set_input_features
@@ -199,6 +207,7 @@ class PostHocAlignedSAE(TwoViewMixin, BaseEstimator):
         with unchanged_on_error(self):
             view_x, view_y, groups = self._check_training_views(X, y, groups)
             self._check_groups_differ(groups)
+            from_sums = self._matches_from_sums(view_x, view_y)
             _check_frozen(self.x_sae, X, view_x.shape[1], "x")
             _check_frozen(self.y_sae, y, view_y.shape[1], "y")
             seeds = self._seeds()
@@ -211,7 +220,7 @@ class PostHocAlignedSAE(TwoViewMixin, BaseEstimator):
                     (self.x_sae, self.y_sae), views, seeds[1:], "xy", strict=True
                 )
             )
-            self._align(x_sae, y_sae, views, groups, seeds[0])
+            self._align(x_sae, y_sae, views, groups, seeds[0], from_sums=from_sums)
             set_input_features(self.x_sae_, X)
             set_input_features(self.y_sae_, y)
             self.n_iter_ = max(x_sae.n_iter_, y_sae.n_iter_)
@@ -220,7 +229,8 @@ class PostHocAlignedSAE(TwoViewMixin, BaseEstimator):
 
     def _seeds(self):
         """Seeds of the matcher and of both autoencoders."""
-        return check_random_state(self.random_state).randint(2**31 - 1, size=3).tolist()
+        rng = peers().random_state(check_random_state(self.random_state))
+        return rng.randint(2**31 - 1, size=3).tolist()
 
     def realign(self, X, y, groups=None):
         """Match the latents anew on other pairs, with the dictionaries as they are.
@@ -246,8 +256,10 @@ class PostHocAlignedSAE(TwoViewMixin, BaseEstimator):
         with unchanged_on_error(self):
             x_sae = reordered(self.x_sae_, np.arange(len(self.matcher_.matching_)))
             y_sae = reordered(self.y_sae_, self._columns_of_y())
+            from_sums = self._matches_from_sums(X, y)
             views = [DistinctRows(view, groups) for view in (X, y)]
-            self._align(x_sae, y_sae, views, groups, self._seeds()[0])
+            seed = self._seeds()[0]
+            self._align(x_sae, y_sae, views, groups, seed, from_sums=from_sums)
         return self
 
     def _check_groups_differ(self, groups):
@@ -259,6 +271,19 @@ class PostHocAlignedSAE(TwoViewMixin, BaseEstimator):
                 "and so needs at least 2. Pass groups=None if rows are independent, or "
                 "matcher=CoactivationMatcher(n_null=0) to do without the noise floor."
             )
+
+    def _matches_from_sums(self, X, y):
+        """Whether the codes of all pairs are never held at once, and none are needed."""
+        from_sums = adds_up([X, y])
+        if from_sums and getattr(self.matcher, "n_bootstrap", 0):
+            raise ValueError(
+                f"n_bootstrap={self.matcher.n_bootstrap} needs the codes of all pairs "
+                "at once, but they are encoded part by part where a view is larger "
+                "than the buffer of its DiskArray or several processes fit together. "
+                "Pass n_bootstrap=0, and take intervals from a CoactivationMatcher that "
+                "is fitted on the codes of a sample."
+            )
+        return from_sums
 
     def _check_shorthands(self):
         """Refuse parameters that an explicit autoencoder would silently ignore."""
@@ -284,20 +309,25 @@ class PostHocAlignedSAE(TwoViewMixin, BaseEstimator):
         callbacks.fit(sae, view.X, name)
         return sae
 
-    def _align(self, x_sae, y_sae, views, groups, seed):
+    def _align(self, x_sae, y_sae, views, groups, seed, *, from_sums):
         """Match the latents of two fitted autoencoders and renumber those of y."""
-        codes_x, codes_y = (
-            sae._own_codes(view.X, self.device)[view.inverse]
-            for sae, view in zip((x_sae, y_sae), views, strict=True)
-        )
         matcher = CoactivationMatcher() if self.matcher is None else clone(self.matcher)
         if matcher.random_state is None:
             matcher.set_params(random_state=seed)
-        params = {"groups": groups}
+        directions = None
         if matcher.metric == "decoder_cosine":
             directions = [sae.scale_ * sae.components_ for sae in (y_sae, x_sae)]
-            params["directions"] = directions
-        self.matcher_ = matcher.fit(codes_y, codes_x, **params)
+        if from_sums:
+            saes, views = (y_sae, x_sae), views[::-1]
+            options = directions, self.device, seed
+            fit_from_sums(matcher, saes, views, groups, *options)
+        else:
+            codes_x, codes_y = (
+                view.codes(sae, self.device)
+                for view, sae in zip(views, (x_sae, y_sae), strict=True)
+            )
+            matcher.fit(codes_y, codes_x, groups=groups, directions=directions)
+        self.matcher_ = matcher
         self.matches_ = match_table(matcher, x_sae, y_sae)
         logger.info(
             "%s: %d of %d and %d latents matched, %d above the noise floor of %.3g",
