@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from joblib import effective_n_jobs
+from joblib import cpu_count
 from scipy import sparse
 
 from skxsae._coactivation import Product
@@ -20,7 +20,7 @@ STORED_CELLS = 2**21
 MAX_STORED = 2**22
 MIN_KEPT = 512
 # more threads would only compete for memory
-N_THREADS = min(8, effective_n_jobs(-1))
+N_THREADS = min(8, cpu_count())
 
 
 class _Affinity:

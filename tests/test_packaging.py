@@ -28,6 +28,16 @@ def pins():
     return {canonicalize_name(row.name): row for row in rows}
 
 
+def locked():
+    """Versions and numbers of hashes by name, as requirements-lock.txt has them."""
+    text = (ROOT / "requirements-lock.txt").read_text()
+    rows = re.findall(r"^(\S+)==(\S+)((?: \\\n    --hash=sha256:\w{64})+)$", text, re.M)
+    return {
+        canonicalize_name(name): (f"=={version}", hashes.count("--hash"))
+        for name, version, hashes in rows
+    }
+
+
 def readme_blocks(language):
     text = (ROOT / "README.md").read_text()
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
@@ -52,6 +62,19 @@ def test_every_pin_is_exact_and_names_no_local_build():
     for pin in pins().values():
         assert [specifier.operator for specifier in pin.specifier] == ["=="]
         assert "+" not in str(pin)
+
+
+def test_the_lock_has_hashes_of_every_pin_and_of_nothing_else():
+    assert {name: version for name, (version, _) in locked().items()} == {
+        name: str(pin.specifier) for name, pin in pins().items()
+    }
+    assert min(n_hashes for _, n_hashes in locked().values()) >= 1
+
+
+def test_the_lock_has_nothing_but_pins_and_hashes():
+    text = (ROOT / "requirements-lock.txt").read_text()
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    assert len(lines) == sum(1 + n_hashes for _, n_hashes in locked().values())
 
 
 def test_torch_and_torchvision_are_pinned_together():
@@ -119,6 +142,21 @@ def test_import_takes_under_three_seconds_when_warm():
 def test_import_is_silent_and_leaves_the_root_logger_alone():
     out = run("import logging, skxsae; print(logging.getLogger().handlers)")
     assert out == "[]\n"
+
+
+def test_import_does_not_warn_in_a_worker_process():
+    code = (
+        "import multiprocessing, warnings\n"
+        "def work():\n"
+        "    warnings.simplefilter('error')\n"
+        "    import skxsae\n"
+        "context = multiprocessing.get_context('fork')\n"
+        "process = context.Process(target=work, daemon=True)\n"
+        "process.start()\n"
+        "process.join()\n"
+        "print(process.exitcode)"
+    )
+    assert run(code) == "0\n"
 
 
 def test_version_has_one_source():
