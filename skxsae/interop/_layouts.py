@@ -1,0 +1,396 @@
+"""The layouts of other libraries: which weights and options mean what.
+
+Written from what the libraries do, as of SAELens 6 (decoderesearch/SAELens),
+dictionary_learning of March 2025 (saprmarks/dictionary_learning) and Overcomplete 0.2
+(KempnerInstitute/overcomplete).
+"""
+
+import numpy as np
+
+from skxsae.interop._published import Published
+
+_BATCH_NORM_EPS = 1e-5
+_TINY = 1e-8  # what Overcomplete adds to a norm
+
+
+class Weights:
+    """Arrays by name, each of which is used once; leftovers are refused."""
+
+    def __init__(self, arrays):
+        self._left = dict(arrays)
+
+    def __contains__(self, name):
+        return name in self._left
+
+    def vector(self, name):
+        """An array of one axis."""
+        return self._take(name, 1)
+
+    def matrix(self, name, *, transposed=False):
+        """An array of two axes."""
+        array = self._take(name, 2)
+        return array.T if transposed else array
+
+    def number(self, name):
+        """The value of an array without axes, or with one entry."""
+        if name in self._left and self._left[name].size == 1:
+            return float(self._left.pop(name).reshape(()))
+        return float(self._take(name, 0))
+
+    def _take(self, name, n_axes):
+        if name not in self._left:
+            there = ", ".join(sorted(map(str, self._left))) or "none"
+            raise ValueError(
+                f"There is no {name} among the weights, which are {there}."
+            )
+        array = self._left.pop(name)
+        if array.ndim != n_axes:
+            raise ValueError(f"{name} has shape {array.shape}, but {n_axes} axes fit.")
+        return array
+
+    def drop(self, *names):
+        """Leave out what has no effect on codes."""
+        for name in names:
+            self._left.pop(name, None)
+
+    def check_nothing_left(self):
+        """Refuse weights that would be ignored."""
+        if self._left:
+            raise ValueError(
+                f"There are weights that a TopKSAE has no place for: "
+                f"{', '.join(sorted(map(str, self._left)))}."
+            )
+
+
+def _option(config, name, allowed, way_out):
+    """Refuse an option whose value changes codes or reconstructions."""
+    value = config.get(name)
+    if not any(value == one for one in allowed):
+        raise ValueError(f"{name}={value!r} cannot be loaded: {way_out}")
+
+
+def _options_in(config, name):
+    """Options that are themselves an option, none if it is not there."""
+    options = config.get(name) or {}
+    if not isinstance(options, dict):
+        raise ValueError(f"{name}={options!r} in the config must hold options.")
+    return options
+
+
+def _one_of(value, known, name):
+    """Refuse what is not known, whatever its type."""
+    if not isinstance(value, str) or value not in known:
+        raise ValueError(
+            f"{name} {value!r} cannot be loaded as a TopKSAE; it must be one of "
+            f"{', '.join(sorted(known))}."
+        )
+
+
+# SAELens -----------------------------------------------------------------------------
+
+
+def saelens(weights, config):
+    """An autoencoder of SAELens, with the content of its cfg.json."""
+    config = _with_pre_6_names(config)
+    architecture = config.get("architecture", "standard")
+    if architecture == "standard" and config.get("activation_fn") == "topk":
+        architecture = "topk"
+        config.setdefault("k", _options_in(config, "activation_fn_kwargs").get("k"))
+    _one_of(architecture, {"standard", "topk", "jumprelu"}, "The architecture")
+    _option(
+        config,
+        "activation_fn",
+        (None, "relu", "topk"),
+        "only 'relu' and 'topk' have a counterpart.",
+    )
+    _option(
+        config,
+        "normalize_activations",
+        (None, False, "none"),
+        "each sample is scaled by what the files do not hold, or cannot be undone. "
+        "If the samples that you encode are scaled already, or the factor is folded "
+        "into the weights, pass a config with normalize_activations='none'.",
+    )
+    _option(
+        config,
+        "reshape_activations",
+        (None, "none"),
+        "if your samples have the heads in one row, pass a config with "
+        "reshape_activations='none'.",
+    )
+    decoder = weights.matrix("W_dec")
+    factor = _finetuning_factor(decoder, weights, config)
+    return Published(
+        encoder=weights.matrix("W_enc", transposed=True),
+        encoder_bias=weights.vector("b_enc"),
+        decoder=decoder if factor is None else factor[:, None] * decoder,
+        decoder_bias=weights.vector("b_dec"),
+        activation={"standard": "relu"}.get(architecture, architecture),
+        centred=bool(config.get("apply_b_dec_to_input", True)),
+        k=config.get("k") if architecture == "topk" else None,
+        threshold=weights.vector("threshold") if architecture == "jumprelu" else None,
+        scaled_picks=bool(config.get("rescale_acts_by_decoder_norm", False)),
+    )
+
+
+def _with_pre_6_names(config):
+    """The options, with those of before version 6 under their present names."""
+    config = dict(config)
+    for old, new in (
+        ("activation_fn_str", "activation_fn"),
+        ("hook_point", "hook_name"),
+    ):
+        if old in config:
+            config.setdefault(new, config.pop(old))
+    if "hook_z" in str(config.get("hook_name")):
+        config.setdefault("reshape_activations", "hook_z")
+    return config
+
+
+def _finetuning_factor(decoder, weights, config):
+    """What decoding multiplies each latent by, or None."""
+    for name in ("finetuning_scaling_factor", "scaling_factor"):
+        if name in weights:
+            factor = _vector_like(decoder, weights, name)
+            if not config.get("finetuning_scaling_factor") and (factor != 1).any():
+                raise ValueError(
+                    f"The weights hold {name}, but finetuning_scaling_factor is off "
+                    "in the config: set it to say whether it is to be used."
+                )
+            return factor
+    return None
+
+
+# dictionary_learning -----------------------------------------------------------------
+
+
+def dictionary_learning(weights, config):
+    """A dictionary of dictionary_learning, with the content of its config.json."""
+    trainer = _options_in(config, "trainer") or config
+    kind = trainer.get("dict_class")
+    if kind is None:
+        raise ValueError(
+            "The config says no dict_class: pass one such as "
+            "config={'dict_class': 'AutoEncoderTopK', 'k': 32}."
+        )
+    _one_of(kind, _DICTIONARIES, "The dict_class")
+    return _DICTIONARIES[kind](weights, trainer)
+
+
+def _linear(weights, **options):
+    """Weights in two layers."""
+    return Published(
+        encoder=weights.matrix("encoder.weight"),
+        encoder_bias=weights.vector("encoder.bias"),
+        decoder=weights.matrix("decoder.weight", transposed=True),
+        **options,
+    )
+
+
+def _matrices(weights, **options):
+    """Weights in two matrices, samples as rows."""
+    return Published(
+        encoder=weights.matrix("W_enc", transposed=True),
+        encoder_bias=weights.vector("b_enc"),
+        decoder=weights.matrix("W_dec"),
+        decoder_bias=weights.vector("b_dec"),
+        **options,
+    )
+
+
+def _auto_encoder(weights, trainer):
+    return _linear(weights, decoder_bias=weights.vector("bias"), activation="relu")
+
+
+def _auto_encoder_new(weights, trainer):
+    bias = weights.vector("decoder.bias")
+    return _linear(weights, decoder_bias=bias, activation="relu", centred=False)
+
+
+def _auto_encoder_top_k(weights, trainer):
+    k = _k_of(weights, trainer)
+    weights.drop("threshold")  # for another way to encode, which is not the default
+    bias = weights.vector("b_dec")
+    return _linear(weights, decoder_bias=bias, activation="topk", k=k)
+
+
+def _batch_top_k(weights, trainer):
+    options = _batch_top_k_options(weights, trainer)
+    return _linear(weights, decoder_bias=weights.vector("b_dec"), **options)
+
+
+def _matryoshka(weights, trainer):
+    weights.drop("group_sizes")  # of training
+    return _matrices(weights, **_batch_top_k_options(weights, trainer))
+
+
+def _jump_relu(weights, trainer):
+    threshold = weights.vector("threshold")
+    return _matrices(weights, activation="jumprelu", threshold=threshold, centred=False)
+
+
+def _batch_top_k_options(weights, trainer):
+    return {
+        "activation": "batch_topk",
+        "k": _k_of(weights, trainer),
+        "threshold": np.array(weights.number("threshold")),
+    }
+
+
+def _k_of(weights, trainer):
+    """Number of active latents, of the weights or of the options."""
+    if "k" in weights:
+        return int(weights.number("k"))
+    return trainer.get("k")
+
+
+_DICTIONARIES = {
+    "AutoEncoder": _auto_encoder,
+    "AutoEncoderNew": _auto_encoder_new,
+    "AutoEncoderTopK": _auto_encoder_top_k,
+    "BatchTopKSAE": _batch_top_k,
+    "JumpReluAutoEncoder": _jump_relu,
+    "MatryoshkaBatchTopKSAE": _matryoshka,
+}
+
+
+# Overcomplete ------------------------------------------------------------------------
+
+
+def overcomplete(weights, config):
+    """An autoencoder of Overcomplete, with its class and the arguments of that."""
+    kind = config.get("class")
+    if kind is None:
+        raise ValueError(
+            "The state dict of Overcomplete does not say of which class it is: pass "
+            "the class and its arguments, such as "
+            "config={'class': 'TopKSAE', 'top_k': 32}."
+        )
+    _one_of(kind, _OVERCOMPLETE, "The class")
+    decoder = _dictionary(weights, config)
+    options = _OVERCOMPLETE[kind](weights, config, len(decoder))
+    if options["activation"] == "matching_pursuit":
+        _check_unit_norm(decoder)
+        for name in [name for name in _ENCODER if name in weights]:
+            weights.drop(name)  # it is not used
+        encoder, bias = decoder, np.zeros(len(decoder))
+    else:
+        encoder, bias = _encoder(weights)
+    return Published(encoder, bias, decoder, np.zeros(decoder.shape[1]), **options)
+
+
+_NORM = "encoder.final_block.1."
+_ENCODER = [
+    "encoder.final_block.0.weight",
+    "encoder.final_block.0.bias",
+    *(_NORM + name for name in ("weight", "bias", "running_mean", "running_var")),
+    _NORM + "num_batches_tracked",
+]
+
+
+def _encoder(weights):
+    """A linear layer, and the batch normalisation behind it folded in."""
+    weight, bias = weights.matrix(_ENCODER[0]), weights.vector(_ENCODER[1])
+    if _NORM + "running_var" not in weights:
+        return weight, bias  # a layer norm is among what is left, and refused
+    gain, shift, mean, variance = (
+        _vector_like(bias, weights, _NORM + name)
+        for name in ("weight", "bias", "running_mean", "running_var")
+    )
+    weights.drop(_NORM + "num_batches_tracked")
+    gain = gain / np.sqrt(variance + _BATCH_NORM_EPS)
+    return gain[:, None] * weight, gain * (bias - mean) + shift
+
+
+def _vector_like(other, weights, name):
+    """A vector of the length of another."""
+    vector = weights.vector(name)
+    if len(vector) != len(other):
+        raise ValueError(f"{name} has {len(vector)} entries for {len(other)} latents.")
+    return vector
+
+
+def _dictionary(weights, config):
+    """The rows that codes are decoded with."""
+    if "dictionary.Relax" in weights:
+        raise ValueError(
+            "The dictionary is made of data points. Put what it makes of them in its "
+            "place: drop the names that start with 'dictionary.', set "
+            "'dictionary._weights' to sae.get_dictionary(), and pass "
+            "'dictionary_params': {'normalization': 'identity'} in the config."
+        )
+    rows = weights.matrix("dictionary._weights")
+    name = _options_in(config, "dictionary_params").get("normalization", "l2")
+    _one_of(name, _DICTIONARY_NORMS, "The dictionary's normalization")
+    rows = rows / _DICTIONARY_NORMS[name](rows)
+    if "dictionary.multiplier" in weights:  # since version 0.2
+        rows = rows * np.exp(weights.number("dictionary.multiplier"))
+    return rows
+
+
+_DICTIONARY_NORMS = {
+    "l2": lambda rows: np.linalg.norm(rows, axis=1, keepdims=True) + _TINY,
+    "l1": lambda rows: np.abs(rows).sum(axis=1, keepdims=True) + _TINY,
+    "max_l2": lambda rows: np.linalg.norm(rows, axis=1).max(),
+    "max_l1": lambda rows: np.abs(rows).sum(axis=1).max(),
+    "identity": lambda rows: 1.0,
+}
+
+
+def _check_unit_norm(decoder):
+    norms = np.linalg.norm(decoder, axis=1)
+    if (np.abs(norms - 1) > 1e-4).any():
+        raise ValueError(
+            "Matching pursuit is the same as that of a TopKSAE only where the rows of "
+            f"the dictionary have unit norm; theirs are from {norms.min():.3g} to "
+            f"{norms.max():.3g}."
+        )
+
+
+def _of_sae(weights, config, n_latents):
+    return {"activation": "relu"}
+
+
+def _of_top_k_sae(weights, config, n_latents):
+    k = config.get("top_k")
+    return {"activation": "topk", "k": max(n_latents // 10, 1) if k is None else k}
+
+
+def _of_batch_top_k_sae(weights, config, n_latents):
+    threshold = config.get("running_threshold")
+    if threshold is None:
+        raise ValueError(
+            "A BatchTopKSAE of Overcomplete keeps its threshold outside of the state "
+            "dict: pass it as 'running_threshold' in the config."
+        )
+    return {"activation": "batch_topk", "threshold": _below(threshold)}
+
+
+def _of_jump_sae(weights, config, n_latents):
+    threshold = np.exp(weights.vector("thresholds"))
+    return {"activation": "jumprelu", "threshold": _below(threshold)}
+
+
+def _of_mp_sae(weights, config, n_latents):
+    return {"activation": "matching_pursuit", "k": config.get("k", 1)}
+
+
+def _below(threshold):
+    """A threshold to exceed in place of one to reach, for activations in float32."""
+    threshold = np.asarray(threshold, dtype=np.float32)
+    return np.nextafter(threshold, np.float32(-1), dtype=np.float32)
+
+
+_OVERCOMPLETE = {
+    "BatchTopKSAE": _of_batch_top_k_sae,
+    "JumpSAE": _of_jump_sae,
+    "MpSAE": _of_mp_sae,
+    "SAE": _of_sae,
+    "TopKSAE": _of_top_k_sae,
+}
+
+LAYOUTS = {
+    "dictionary_learning": dictionary_learning,
+    "overcomplete": overcomplete,
+    "saelens": saelens,
+}
