@@ -1,4 +1,4 @@
-"""Check by pip's report that what it installed is what the lock lists, byte for byte."""
+"""Check by the report of pip that what it installed has the hashes of the lock."""
 
 import json
 import re
