@@ -1,10 +1,13 @@
 """What each class holds once it is fitted, and whether that fits together."""
 
+import copy
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
+from scipy import sparse
+from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 
 from skxsae._activations import ACTIVATIONS
@@ -21,6 +24,7 @@ from skxsae._saving._checks import (
     flag,
     instance,
     integer,
+    list_of,
     none,
     one_of,
     real,
@@ -28,6 +32,7 @@ from skxsae._saving._checks import (
     size,
     strings,
     table,
+    told,
 )
 from skxsae._streaming import Stream
 from skxsae._topk_sae import TopKSAE
@@ -44,12 +49,14 @@ _WITH_THRESHOLD = {"batch_topk", "jumprelu"}
 class Contents:
     """Checks of what an object holds, by name.
 
-    All of `fitted` are there, or none. `together` checks that they agree.
+    All of `fitted` are there, or none. `together` checks that they agree. What is
+    `derived` from them is not saved.
     """
 
     fitted: dict
     others: dict = field(default_factory=dict)
     together: Callable = lambda thing: None
+    derived: dict = field(default_factory=dict)
 
 
 _INPUT = {
@@ -181,10 +188,74 @@ def _check_index(index):
         raise ValueError(f"has n_items_={index.n_items_} for {index._items.shape[0]}")
 
 
-def _check_fitted_inside(frozen):
-    """A frozen estimator is a fitted one."""
-    if type(frozen.estimator) not in ESTIMATORS:
-        raise ValueError("does not hold an estimator of skxsae")
+def _check_frozen(frozen):
+    """One of these estimators, frozen."""
+    instance(*ESTIMATORS)(frozen.estimator, {})
+
+
+def _check_stream(estimator):
+    """Rows that wait and a state of the training, as a stream would go on from."""
+    stream = estimator._stream
+    if stream.pending is None:
+        raise ValueError("has a _stream without rows that wait")
+    widths = [estimator.n_features_in_]
+    if hasattr(estimator, "_n_features_of_y"):
+        widths.append(estimator._n_features_of_y)
+    sizes: dict = {}
+    if len(stream.pending) != len(widths):
+        raise ValueError(f"has a _stream of {len(stream.pending)} views")
+    for rows, width in zip(stream.pending, widths, strict=True):
+        array("f", "rows", width)(rows, sizes)
+    if stream.trainer_state is not None:
+        _check_trainer_state(estimator, stream)
+
+
+def _check_trainer_state(estimator, stream):
+    """Tensors of the shapes of a new fit of the same model."""
+    sae = getattr(estimator, "x_sae_", estimator)
+    if stream.sizes != (getattr(sae, "n_latents_", None), getattr(sae, "k_", None)):
+        raise ValueError(f"has a _stream of the sizes {stream.sizes}")
+    trainer = _new_trainer(estimator, stream)
+    _check_alike(stream.trainer_state, trainer.state())
+    try:
+        trainer.load(stream.trainer_state)
+    except RuntimeError as error:  # a generator that is none
+        raise ValueError(f"has a _stream that does not go on: {error}") from error
+
+
+def _new_trainer(estimator, stream):
+    """What trains the model of a stream, before its first step."""
+    new = copy.copy(stream)
+    new.trainer_state = None
+    small = clone(estimator).set_params(device="cpu", random_state=0)
+    rows = [np.zeros((2, X.shape[1]), X.dtype) for X in stream.pending]
+    return new._start_or_resume(small, rows, []).trainer
+
+
+def _check_alike(value, expected):
+    """The same types, names and shapes, all the way down."""
+    if type(value) is not type(expected):
+        raise ValueError(f"has {told(value)} in its _stream, not {told(expected)}")
+    if isinstance(expected, dict):
+        if set(value) != set(expected):
+            raise ValueError(f"has the entries {sorted(value)} in its _stream")
+        for name in expected:
+            _check_alike(value[name], expected[name])
+    elif isinstance(expected, (list, tuple)):
+        if len(value) != len(expected):
+            raise ValueError(f"has {len(value)} parts in its _stream")
+        for part, other in zip(value, expected, strict=True):
+            _check_alike(part, other)
+    elif isinstance(expected, np.ndarray):
+        same = value.dtype == expected.dtype and value.shape == expected.shape
+        # the state of a generator has the length of its device
+        if not same and not value.dtype == expected.dtype == np.uint8:
+            raise ValueError(
+                f"has an array of {value.dtype} and shape {value.shape} in its "
+                f"_stream, not of {expected.dtype} and {expected.shape}"
+            )
+        if not np.isfinite(value).all():
+            raise ValueError("has a NaN or an infinity in its _stream")
 
 
 _OF_ONE_VIEW = {
@@ -274,8 +345,9 @@ ESTIMATORS: dict[type, Contents] = {
         },
         _INPUT,
         _check_index,
+        {"_items_by_concept": lambda index: sparse.csr_array(index._items.T)},
     ),
-    FrozenEstimator: Contents({}, {}, _check_fitted_inside),
+    FrozenEstimator: Contents({}, {}, _check_frozen),
 }
 
 RECORDS: dict[type, Contents] = {
@@ -303,6 +375,17 @@ RECORDS: dict[type, Contents] = {
         },
         together=_check_sums,
     ),
+    Stream: Contents(
+        {
+            "pending": either(none, list_of(array("f", "rows", "features"))),
+            "normalizations": either(none, list_of(instance(Normalization))),
+            "sizes": either(none, instance(tuple)),
+            "params": either(none, instance(dict)),
+            "trainer_state": either(none, instance(dict, tuple)),
+            "losses": reals,
+            "errors": reals,
+        }
+    ),
     Normalization: Contents(
         {
             "offset": array("f", "features"),
@@ -325,9 +408,13 @@ def check_contents(thing):
         if attribute in attributes:
             with _named(f"{name}.{attribute}"):
                 check(attributes[attribute], sizes)
-    if any(there):
-        with _named(name):
+    if type(thing) in ESTIMATORS and type(thing) is not FrozenEstimator:
+        thing._validate_params()
+    with _named(name):
+        if all(there):
             contents.together(thing)
+        if "_stream" in attributes:
+            _check_stream(thing)
 
 
 @contextmanager

@@ -1,0 +1,150 @@
+"""The files of a saved model: safetensors whose metadata are the JSON of the model.
+
+The metadata have two entries, "skxsae", a JSON document, and "checksum", the SHA-256 of
+that text and of all arrays. A folder has a readable copy of the document beside it.
+"""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from skxsae._replacing import replacing
+from skxsae._saving._checks import told
+from skxsae._version import __version__
+
+SUFFIX = ".safetensors"
+ARRAYS, DOCUMENT = f"model{SUFFIX}", "model.json"
+FORMAT = 1
+_TYPES = {"BOOL", *(f"{kind}{bits}" for kind in "IU" for bits in (8, 16, 32, 64))}
+_TYPES |= {"F16", "F32", "F64"}
+_AGAIN = "Take another copy, or save the estimator again"
+
+
+def write_model(path, document, arrays):
+    """Write a file, if the path ends in ".safetensors", or the files of a folder."""
+    path = Path(path)
+    document = {"format": FORMAT, "skxsae": __version__, **document}
+    if path.suffix == SUFFIX:
+        _write_file(path, document, arrays)
+        return
+    is_new = not path.exists()
+    path.mkdir(exist_ok=True)
+    try:
+        _write_file(path / ARRAYS, document, arrays)
+        with replacing(path / DOCUMENT) as unfinished:
+            text = json.dumps(document, indent=1, allow_nan=False)
+            unfinished.write_text(f"{text}\n", encoding="utf-8")
+    except BaseException:
+        if is_new:
+            shutil.rmtree(path)
+        raise
+
+
+def _write_file(path, document, arrays):
+    """Write all of a model to one file."""
+    text = json.dumps(document, allow_nan=False)
+    metadata = {"skxsae": text, "checksum": _checksum(text, arrays)}
+    with replacing(path) as unfinished:
+        mode = unfinished.stat().st_mode
+        save_file(arrays, unfinished, metadata=metadata)
+        unfinished.chmod(mode)  # safetensors makes another file in its place
+
+
+def _checksum(text, arrays):
+    """SHA-256 of a document, and of names, types, shapes and bytes of the arrays."""
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(arrays):
+        array = arrays[name]
+        head = json.dumps([name, array.dtype.name, array.shape])
+        digest.update(head.encode())
+        little = array.astype(array.dtype.newbyteorder("<"), copy=False)
+        digest.update(little.reshape(-1).view(np.uint8))
+    return digest.hexdigest()
+
+
+def read_model(path):
+    """Document and arrays of a file or of a folder."""
+    path = model_file(path)
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            document = _document(metadata, path)
+            arrays = {name: _array(file, name, path) for name in sorted(file.keys())}
+    except SafetensorError as error:
+        raise ValueError(
+            f"{path} is not a safetensors file, or not all of one: {error}. {_AGAIN}."
+        ) from error
+    if metadata.get("checksum") != _checksum(metadata["skxsae"], arrays):
+        raise ValueError(
+            f"{path} has another checksum than its content: it is damaged, or was "
+            f"edited. {_AGAIN}."
+        )
+    return document, arrays
+
+
+def model_file(path):
+    """The one file that a model is read from."""
+    path = Path(path)
+    if path.is_dir():
+        path = path / ARRAYS
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"The folder {path.parent} has no {ARRAYS}: it is not one that "
+                "skxsae.save wrote."
+            )
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file {path}.")
+    return path
+
+
+def _document(metadata, path):
+    """The JSON document of a file, of a format that this version reads."""
+    if "skxsae" not in metadata:
+        raise ValueError(
+            f"{path} is a safetensors file, but not one that skxsae.save wrote. "
+            "skxsae.interop reads weights in the formats of others."
+        )
+    try:
+        document = json.loads(metadata["skxsae"], parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(
+            f"{path} has no JSON document that can be read: {error}. {_AGAIN}."
+        ) from error
+    if not isinstance(document, dict):
+        raise ValueError(f"{path} has a document that is {told(document)}. {_AGAIN}.")
+    version = document.get("format")
+    if type(version) is not int or version < 1:
+        raise ValueError(f"{path} has the format {told(version)}. {_AGAIN}.")
+    if version > FORMAT:
+        raise ValueError(
+            f"{path} was written by skxsae {told(document.get('skxsae'))} in format "
+            f"{version}. This is skxsae {__version__}, which reads formats up to "
+            f"{FORMAT}: upgrade skxsae."
+        )
+    return document
+
+
+def _no_constant(name):
+    """Refuse what JSON does not have."""
+    raise ValueError(f"{name} is not JSON")
+
+
+def _array(file, name, path):
+    """One array, of a type that NumPy has."""
+    kind = file.get_slice(name).get_dtype()
+    if kind not in _TYPES:
+        raise ValueError(f"{path} has an array of {kind}, {told(name)}. {_AGAIN}.")
+    try:
+        array = file.get_tensor(name)
+    except ValueError as error:  # a shape that NumPy cannot have
+        raise ValueError(f"{path} has no array {told(name)}: {error}. {_AGAIN}.") from (
+            error
+        )
+    if array.dtype == bool and (array.view(np.uint8) > 1).any():
+        raise ValueError(f"{path} has other bools than 0 and 1 in {told(name)}.")
+    return array
