@@ -12,14 +12,16 @@ import numpy as np
 from sklearn.utils import gen_batches
 from sklearn.utils._param_validation import Interval, validate_params
 
-from skxsae._files import call_given, damaged, find_shards, open_place
+from skxsae._files import call_given, damaged, find_shards, open_place, split_member
 from skxsae._npy import NpyRows, find_member, stored_at
+from skxsae._parquet import LastGroup, ParquetRows, find_parquet, is_parquet
 
 _FORMS = (
     "a .npy file, 'file.npz:name' for an array that is stored uncompressed, a folder "
-    "of numbered .npy files, Parquet, a URL of any of these that fsspec reads, a 2-D "
-    "array, or a list of such parts"
+    "of numbered .npy files, a Parquet file or a folder of them, a URL of any of these "
+    "that fsspec reads, a 2-D array, or a list of such parts"
 )
+BUFFER_BYTES = 2**28
 _ITERATED_ENTRIES = 2**22
 
 
@@ -39,6 +41,9 @@ class DiskArray:
           compression inside an archive;
         - a folder of numbered .npy files, such as the ``img_emb`` of clip-retrieval
           with ``img_emb_0.npy``, ``img_emb_1.npy``;
+        - a Parquet file with a column of lists of numbers that are equally long, or a
+          folder of such files, whose rows follow in the order of their names, 10
+          after 9; other columns are never read;
         - a URL of any of these, such as ``'s3://bucket/img_emb'``, if fsspec has
           what reads it;
         - an array, or anything with a `shape`, a `dtype` and slices of rows, such as
@@ -48,7 +53,8 @@ class DiskArray:
         another. They must be of one width and type.
 
     column : str, default=None
-        Column of a Parquet file that holds the rows as lists.
+        Column of the Parquet files that holds the rows. None if there is exactly one
+        column of lists of numbers; ``'file.parquet:name'`` names it too.
 
     buffer_bytes : int, default=268435456
         How much memory reading may take besides the rows that are asked for. Training
@@ -57,7 +63,8 @@ class DiskArray:
 
     block_rows : int, default=None
         How many consecutive rows training reads at once where it shuffles by blocks.
-        None leaves it to training.
+        None leaves it to training, or is the size of the largest row group of Parquet
+        files, which can only be read as a whole.
 
     storage_options : dict, default=None
         What fsspec is to know, such as credentials, for sources that are URLs.
@@ -83,7 +90,7 @@ class DiskArray:
         As given.
 
     block_rows : int or None
-        As given.
+        As given, or the rows of the largest row group.
 
     Raises
     ------
@@ -92,7 +99,11 @@ class DiskArray:
 
     ValueError
         If a file is of another format, truncated or damaged, if it does not hold a 2-D
-        array of real numbers, or if the parts do not fit together.
+        array of real numbers, if the parts do not fit together, or if a row group of
+        a Parquet file does not fit in half of `buffer_bytes`.
+
+    ImportError
+        If pyarrow, which Parquet needs, is not installed.
 
     See Also
     --------
@@ -149,26 +160,28 @@ class DiskArray:
         source,
         *,
         column=None,
-        buffer_bytes=2**28,
+        buffer_bytes=BUFFER_BYTES,
         block_rows=None,
         storage_options=None,
     ):
-        parts = open_parts("source", source, column, storage_options)
-        self._hold(parts, source, buffer_bytes, block_rows)
+        opening = _Opening(column, buffer_bytes, storage_options)
+        self._hold(opening.parts("source", source), source, buffer_bytes, block_rows)
 
     @classmethod
     def _named(cls, name, source):
         """A DiskArray of what a parameter of this name asks for."""
         array = cls.__new__(cls)
-        array._hold(open_parts(name, source), source)
+        array._hold(_Opening().parts(name, source), source)
         return array
 
-    def _hold(self, parts, source, buffer_bytes=2**28, block_rows=None):
+    def _hold(self, parts, source, buffer_bytes=BUFFER_BYTES, block_rows=None):
         """Take over the parts of a source."""
         self._source = _in_words(source)
         self._parts = parts
         self.buffer_bytes = buffer_bytes
-        self.block_rows = block_rows
+        self.block_rows = block_rows or max(
+            (part.block_rows for part in parts if part.block_rows), default=None
+        )
         first = parts[0]
         self._stored_dtype = self.dtype = first.dtype
         self._bounds = np.cumsum([0, *(part.shape[0] for part in self._parts)])
@@ -389,64 +402,74 @@ def _rows_in_words(part):
     return f"rows of shape {part.shape[1:]} and dtype {part.dtype}"
 
 
-def open_parts(name, source, column=None, storage_options=None):
-    """Parts with rows of one width and type, at least one."""
-    sources = source if isinstance(source, (list, tuple)) else [source]
-    if not sources:
-        raise ValueError(f"{name} is an empty list; give {_FORMS}.")
-    parts, names = [], []
-    for one in sources:
-        given = call_given(name, one)
-        for part_name, part in _open_source(given, one, column, storage_options):
-            parts.append(part)
-            names.append(part_name)
-    given = call_given(name, source)
-    check_same_rows(given, names, parts)
-    first = parts[0]
-    if first.dtype.kind not in "fiub":
-        raise ValueError(
-            f"{given} holds values of dtype {first.dtype}; it must hold real numbers."
+class _Opening:
+    """How the parts of a source are opened."""
+
+    def __init__(self, column=None, buffer_bytes=BUFFER_BYTES, storage_options=None):
+        self.column = column
+        self.group_bytes = buffer_bytes // 2
+        self.storage_options = storage_options
+        self.last_group = LastGroup()
+
+    def parts(self, name, source):
+        """Parts with rows of one width and type, at least one."""
+        sources = source if isinstance(source, (list, tuple)) else [source]
+        if not sources:
+            raise ValueError(f"{name} is an empty list; give {_FORMS}.")
+        parts, names = [], []
+        for one in sources:
+            for part_name, part in self.parts_of(call_given(name, one), one):
+                parts.append(part)
+                names.append(part_name)
+        given = call_given(name, source)
+        check_same_rows(given, names, parts)
+        _check_kind(given, parts[0])
+        self._check_column(parts)
+        return parts
+
+    def _check_column(self, parts):
+        """Raise if a column is named where there is none."""
+        if self.column and not any(isinstance(part, ParquetRows) for part in parts):
+            raise ValueError(
+                f"column={self.column!r} is a column of Parquet files, but the source "
+                "has none. Leave it out."
+            )
+
+    def parts_of(self, given, source):
+        """Name and part of each file of a source, or of the array that it is."""
+        if not isinstance(source, (str, os.PathLike)):
+            return [(given, ArrayRows(given, source))]
+        path, member = split_member(os.fspath(source))
+        place = open_place(path, self.storage_options)
+        if not place.is_folder():
+            return [(given, self.part(given, place, member))]
+        files = find_parquet(place)
+        if self.column is None or not files:
+            # a folder of embeddings may hold Parquet files with something else
+            files = find_shards(given, place, _FORMS, files)
+        return [
+            (repr(file.name), self.part(f"{given}: {file.name!r}", file))
+            for file in files
+        ]
+
+    def part(self, given, file, member=None):
+        """Rows of a single file, or of a named part of it."""
+        suffix = os.path.splitext(file.name)[1].lower()
+        known = suffix == ".npy" or is_parquet(file)
+        if not known and (suffix != ".npz" or member is None):
+            raise ValueError(f"{given} is of no known format. Give {_FORMS}.")
+        if not file.is_file():
+            raise FileNotFoundError(f"{given}: there is no file {file.path!r}.")
+        if is_parquet(file):
+            column = member or self.column
+            return ParquetRows(given, file, column, self.group_bytes, self.last_group)
+        return (
+            NpyRows(given, file) if suffix == ".npy" else _member(given, file, member)
         )
-    if len(first.shape) != 2:
-        raise ValueError(
-            f"{given} has shape {first.shape}; it must be 2-D, with one row for each "
-            "embedding."
-        )
-    return parts
 
 
-def _open_source(given, source, column, storage_options):
-    """Name and part of each file of a source, or of the array that it is."""
-    if not isinstance(source, (str, os.PathLike)):
-        return [(given, ArrayRows(given, source))]
-    path, colon, member = os.fspath(source).rpartition(".npz:")
-    if colon:
-        file = open_place(f"{path}.npz", storage_options)
-        return [(given, _open_member(given, file, member))]
-    place = open_place(source, storage_options)
-    if not place.is_folder():
-        return [(given, _open_file(given, place, column))]
-    files = find_shards(given, place, _FORMS)
-    return [
-        (repr(file.name), _open_file(f"{given}: {file.name!r}", file, column))
-        for file in files
-    ]
-
-
-def _open_file(given, file, column):
-    """Rows of a single file."""
-    suffix = os.path.splitext(file.name)[1].lower()
-    if suffix != ".npy":
-        raise ValueError(f"{given} is of no known format. Give {_FORMS}.")
-    if not file.is_file():
-        raise FileNotFoundError(f"{given}: there is no file {file.path!r}.")
-    return NpyRows(given, file)
-
-
-def _open_member(given, file, member):
+def _member(given, file, member):
     """Rows of an array in an archive, which must be stored as it is."""
-    if not file.is_file():
-        raise FileNotFoundError(f"{given}: there is no file {file.path!r}.")
     try:
         with file.open() as stream, zipfile.ZipFile(stream) as archive:
             info = find_member(given, archive, member)
@@ -459,6 +482,19 @@ def _open_member(given, file, member):
             "it with numpy.savez or numpy.save."
         )
     return NpyRows(given, file, start, info.file_size)
+
+
+def _check_kind(given, part):
+    """Raise unless a part is a 2-D array of real numbers."""
+    if part.dtype.kind not in "fiub":
+        raise ValueError(
+            f"{given} holds values of dtype {part.dtype}; it must hold real numbers."
+        )
+    if len(part.shape) != 2:
+        raise ValueError(
+            f"{given} has shape {part.shape}; it must be 2-D, with one row for each "
+            "embedding."
+        )
 
 
 def check_same_rows(given, names, parts):
@@ -478,6 +514,7 @@ class ArrayRows:
     """Rows of an array, or of anything else that is sliced by rows."""
 
     gap_rows = 0
+    block_rows = None
 
     def __init__(self, given, array):
         try:

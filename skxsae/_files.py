@@ -20,17 +20,26 @@ def call_given(name, spec):
     return f"{name}={os.fspath(spec)!r}" if is_path else name
 
 
-def damaged(given, reason):
+def damaged(given, reason, way="with numpy.save or numpy.savez"):
     """Error for a file whose content is not what its suffix promises."""
     return ValueError(
         f"{given} cannot be read: {reason}. The file is truncated, damaged or of "
-        "another format; write it again with numpy.save or numpy.savez."
+        f"another format; write it again {way}."
     )
 
 
 def is_url(spec):
     """Whether fsspec is asked for, such as by 's3://bucket/img_emb'."""
     return isinstance(spec, str) and "://" in spec
+
+
+def split_member(spec):
+    """Path of a file, and the array or column in it that is named, or None."""
+    for suffix in (".npz", ".parquet", ".pq"):
+        path, colon, member = spec.rpartition(f"{suffix}:")
+        if colon:
+            return f"{path}{suffix}", member
+    return spec, None
 
 
 def open_place(spec, storage_options=None):
@@ -178,10 +187,12 @@ def _too_short(path):
     )
 
 
-def find_shards(given, folder, forms):
-    """The numbered .npy files of a folder, in the order of their numbers."""
+def find_shards(given, folder, forms, others=()):
+    """The numbered .npy files of a folder, in the order of their numbers, or others."""
     found = [(_NUMBERED.fullmatch(file.name), file) for file in folder.children()]
     parts = [(*match.groups(), file) for match, file in found if match]
+    if not parts and others:
+        return others
     if not parts:
         raise ValueError(
             f"{given} is a directory without numbered files such as 'img_emb_0.npy'. "

@@ -58,6 +58,8 @@ def read_header(given, head, size):
 class NpyRows:
     """Rows of a .npy file, or of one that is stored in an archive at byte `start`."""
 
+    block_rows = None
+
     def __init__(self, given, file, start=0, size=None):
         self.file = file
         size = file.size() if size is None else size

@@ -9,12 +9,21 @@ import numpy as np
 from sklearn.utils._param_validation import StrOptions, validate_params
 
 from skxsae._disk_array import DiskArray, check_same_rows
-from skxsae._files import LocalFile, call_given, damaged, find_shards, is_url
-from skxsae._npy import HEAD_BYTES, find_member, read_header, stored_at
+from skxsae._files import (
+    LocalFile,
+    call_given,
+    damaged,
+    find_shards,
+    is_url,
+    split_member,
+)
+from skxsae._npy import HEAD_BYTES, NpyRows, find_member, read_header, stored_at
+from skxsae._parquet import find_parquet, is_parquet
 
 _FORMS = (
-    "'file.npy', 'file.npz:name', 'file.npz' if it holds a single array, or a folder "
-    "of numbered .npy files"
+    "'file.npy', 'file.npz:name', 'file.npz' if it holds a single array, a folder of "
+    "numbered .npy files, Parquet with a column of lists ('file.parquet:name' if there "
+    "are several), or a URL of one of these"
 )
 MMAP_MODES = [StrOptions({"r", "c"}), None]
 
@@ -24,28 +33,37 @@ MMAP_MODES = [StrOptions({"r", "c"}), None]
     prefer_skip_nested_validation=True,
 )
 def load_array(spec, mmap_mode="r"):
-    """Load one array from a .npy or .npz file, or from a folder of numbered files.
+    """Load one array from a file, from a folder of files or from a URL.
 
-    By default a file is mapped into memory: opening it costs nothing, and only the
-    rows that are used are read.
+    By default a .npy file is mapped into memory, and what lies in several files, in
+    Parquet or behind a URL becomes a :class:`DiskArray`: opening it costs nothing, and
+    only the rows that are used are read. Every estimator takes both.
 
     Parameters
     ----------
     spec : str or path-like
-        ``'file.npy'``, ``'file.npz:name'`` for an array inside an archive, or
-        ``'file.npz'`` where the archive holds a single array, or a folder of numbered
-        .npy files such as the ``img_emb`` of clip-retrieval, with ``img_emb_0.npy``,
-        ``img_emb_1.npy``: their rows follow one another in the order of the numbers.
+        One of these:
+
+        - ``'file.npy'``;
+        - ``'file.npz:name'`` for an array inside an archive, or ``'file.npz'`` where
+          the archive holds a single array;
+        - a folder of numbered .npy files such as the ``img_emb`` of clip-retrieval,
+          with ``img_emb_0.npy``, ``img_emb_1.npy``: their rows follow one another in
+          the order of the numbers;
+        - a Parquet file with a column of lists of numbers, or ``'file.parquet:name'``
+          where there are several such columns, or a folder of Parquet files;
+        - a URL of any of these that fsspec reads, such as ``'s3://bucket/img_emb'``.
 
     mmap_mode : {'r', 'c'} or None, default='r'
-        How to map the file into memory: 'r' read-only, 'c' copy-on-write (changes
-        are never written back). With None the array is read into memory, as it always
-        is if it is empty, in a compressed archive (:func:`numpy.savez_compressed`), or
-        in several files, which are read one after another in the type that they have.
+        How to map a single .npy file into memory: 'r' read-only, 'c' copy-on-write
+        (changes are never written back). With None every array is read into memory,
+        as it always is if it is empty, in a compressed archive
+        (:func:`numpy.savez_compressed`), or in several .npy files without being a 2-D
+        array of numbers.
 
     Returns
     -------
-    ndarray or memmap
+    ndarray, memmap or DiskArray
         The array as stored. Pickled objects are never loaded.
 
     Raises
@@ -58,8 +76,12 @@ def load_array(spec, mmap_mode="r"):
         such array, if the array holds Python objects, or if the files of a folder are
         of different arrays or one of them is missing.
 
+    ImportError
+        If pyarrow, which Parquet needs, is not installed.
+
     See Also
     --------
+    DiskArray : The same with its options, such as the size of its buffer.
     load_paired_arrays : Load two views, their pairing and a train/test split.
 
     Examples
@@ -86,23 +108,34 @@ def load_given(name, spec, mmap_mode):
         is_array = isinstance(spec, (np.ndarray, DiskArray))
         return spec if is_array else np.asarray(spec)
     given = call_given(name, spec)
-    if is_url(spec):
+    path, member = split_member(os.fspath(spec))
+    if is_url(spec) or is_parquet(LocalFile(path)):
         return _read_lazily(name, spec, mmap_mode)
-    path, member = _parse_spec(given, os.fspath(spec))
-    if not path.is_dir():
-        return _read_file(given, path, member, mmap_mode)
-    paths = [Path(file.path) for file in find_shards(given, LocalFile(path), _FORMS)]
-    if len(paths) == 1:
-        return _read_file(given, paths[0], None, mmap_mode)
-    names = [repr(path.name) for path in paths]
-    shards = [
-        _read_file(f"{given}: {name}", path, None, "r")
-        for name, path in zip(names, paths, strict=True)
-    ]
-    check_same_rows(given, names, shards)
-    if shards[0].ndim == 2:
+    if member is None and os.path.isdir(path):
+        return _read_folder(name, spec, mmap_mode)
+    return _read_file(given, _check_path(given, path), member, mmap_mode)
+
+
+def _read_folder(name, spec, mmap_mode):
+    """Array of a folder, mapped if it is a single file and read by rows otherwise."""
+    given = call_given(name, spec)
+    folder = LocalFile(os.fspath(spec))
+    files = find_shards(given, folder, _FORMS, find_parquet(folder))
+    if is_parquet(files[0]):
         return _read_lazily(name, spec, mmap_mode)
-    return np.concatenate(shards)
+    if len(files) == 1:
+        return _read_file(given, Path(files[0].path), None, mmap_mode)
+    calls = [f"{given}: {file.name!r}" for file in files]
+    shards = [NpyRows(call, file) for call, file in zip(calls, files, strict=True)]
+    check_same_rows(given, [repr(file.name) for file in files], shards)
+    if len(shards[0].shape) == 2 and shards[0].dtype.kind in "fiub":
+        return _read_lazily(name, spec, mmap_mode)
+    return np.concatenate(
+        [
+            _read_file(call, Path(file.path), None, None)
+            for call, file in zip(calls, files, strict=True)
+        ]
+    )
 
 
 def _read_lazily(name, spec, mmap_mode):
@@ -127,28 +160,22 @@ def _read_file(given, path, member, mmap_mode):
         raise damaged(given, error) from error
 
 
-def _parse_spec(given, spec):
-    """Path of an existing file, and the name inside it or None."""
-    path, member = spec, None
-    if ".npz:" in spec:
-        stem, member = spec.rsplit(".npz:", 1)
-        path = f"{stem}.npz"
+def _check_path(given, path):
+    """Path of a .npy or .npz file that exists."""
     path = Path(path)
-    if member is None and path.is_dir():
-        return path, None
     if path.suffix.lower() not in (".npy", ".npz"):
         raise ValueError(
-            f"{given} is neither a .npy nor a .npz file. Give {_FORMS}; "
-            "numpy.save writes an array to such a file."
+            f"{given} is no .npy, .npz or .parquet file. Give {_FORMS}; numpy.save "
+            "writes an array to such a file."
         )
     if path.is_dir():
         raise ValueError(f"{given} is a directory, no archive. Give {_FORMS}.")
-    if not path.exists():
+    if not path.is_file():
         raise FileNotFoundError(
-            f"{given}: there is no file {str(path)!r}. Give the path of a .npy or .npz "
-            f"file, absolute or relative to the working directory {os.getcwd()!r}."
+            f"{given}: there is no file {str(path)!r}. Give the path of a file, as a "
+            f"whole or relative to the working directory {os.getcwd()!r}."
         )
-    return path, member
+    return path
 
 
 def _read_npy(given, file, size, path, start, mmap_mode):

@@ -119,7 +119,9 @@ def test_missing_file(folder):
 @pytest.mark.parametrize("spec", ["a.pt", "a", "a.npy.gz", "a.npy:b"])
 def test_other_formats(folder, spec):
     (folder / spec).write_bytes(b"something")
-    expect(ValueError, spec, "neither a .npy nor a .npz", "'file.npz:name'", "save")
+    expect(
+        ValueError, spec, "no .npy, .npz or .parquet file", "'file.npz:name'", "save"
+    )
 
 
 def test_directory(folder):
