@@ -18,6 +18,7 @@ class Weights:
 
     def __init__(self, arrays):
         self._left = dict(arrays)
+        self._names = ", ".join(sorted(map(str, arrays))) or "none"
 
     def __contains__(self, name):
         return name in self._left
@@ -39,10 +40,7 @@ class Weights:
 
     def _take(self, name, n_axes):
         if name not in self._left:
-            there = ", ".join(sorted(map(str, self._left))) or "none"
-            raise ValueError(
-                f"There is no {name} among the weights, which are {there}."
-            )
+            raise ValueError(f"The weights lack {name}; there are {self._names}.")
         array = self._left.pop(name)
         if array.ndim != n_axes:
             raise ValueError(f"{name} has shape {array.shape}, but {n_axes} axes fit.")
