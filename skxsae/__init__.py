@@ -6,8 +6,10 @@ from skxsae._callbacks import StopOnInterrupt
 from skxsae._checkpoint import Checkpoint
 from skxsae._coactivation import Coactivation
 from skxsae._coactivation_matcher import CoactivationMatcher
+from skxsae._model_card import model_card
 from skxsae._paired_sae import PairedSAE
 from skxsae._post_hoc_aligned_sae import PostHocAlignedSAE
+from skxsae._saving import load, save
 from skxsae._topk_sae import TopKSAE
 from skxsae._version import __version__
 
@@ -22,4 +24,7 @@ __all__ = [
     "StopOnInterrupt",
     "TopKSAE",
     "__version__",
+    "load",
+    "model_card",
+    "save",
 ]

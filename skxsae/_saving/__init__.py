@@ -1,9 +1,14 @@
 """Fitted estimators as files that run no code when they are read."""
 
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
 from skxsae._coactivation import Coactivation
+from skxsae._hub import download, is_on_hub, upload
+from skxsae._model_card import model_card
 from skxsae._saving._checks import told
 from skxsae._saving._contents import ESTIMATORS
-from skxsae._saving._files import read_model, write_model
+from skxsae._saving._files import ARRAYS, model_file, read_model, write_model
 from skxsae._saving._values import decode, encode
 from skxsae._version import __version__
 
@@ -34,10 +39,17 @@ def save(estimator, path):
         A file, if it ends in ".safetensors", or a folder, which is made if it is not
         there: it gets ``model.safetensors``, which is complete in itself, and
         ``model.json``, a copy of the JSON to read. They replace older ones once they
-        are on the disk as a whole.
+        are on the disk as a whole. Or ``"hf://user/model"``, a repository of the
+        Hugging Face Hub, with a branch behind an ``@`` if need be: it gets the files of
+        a folder, and the :func:`model_card` as its README. One that is not there is
+        made, as visible as your settings there say. Who you are is for
+        huggingface_hub to find out.
 
     Raises
     ------
+    ImportError
+        If huggingface_hub, which the hub needs, is not installed.
+
     TypeError
         If the estimator is of another class, also one derived from these.
 
@@ -48,6 +60,7 @@ def save(estimator, path):
     See Also
     --------
     load : Load what was saved.
+    model_card : A page that tells what a model is.
 
     Examples
     --------
@@ -69,9 +82,21 @@ def save(estimator, path):
             f"{names}. Of a pipeline or a search, pass the step or the "
             "best_estimator_; joblib saves all, in files to be trusted."
         )
+    if is_on_hub(path):
+        _save_on_hub(estimator, path)
+        return
     arrays: dict = {}
     node = encode(estimator, "", arrays)
     write_model(path, {"estimator": node}, arrays)
+
+
+def _save_on_hub(estimator, address):
+    """Upload the files of a folder, with a page beside them."""
+    with TemporaryDirectory() as folder:
+        save(estimator, folder)
+        card = model_card(estimator, address)
+        (Path(folder) / "README.md").write_text(card, encoding="utf-8")
+        upload(address, folder, f"{type(estimator).__name__} of skxsae {__version__}")
 
 
 def load(path, *, device=None):
@@ -83,7 +108,8 @@ def load(path, *, device=None):
     Parameters
     ----------
     path : str or path-like
-        A file, or a folder with a ``model.safetensors``.
+        A file, or a folder with a ``model.safetensors``, or ``"hf://user/model"``, with
+        a branch, a tag or a commit behind an ``@`` if need be.
 
     device : str or None, default=None
         Torch device that the loaded estimators have as their `device`; None leaves
@@ -97,6 +123,9 @@ def load(path, *, device=None):
 
     Raises
     ------
+    ImportError
+        If huggingface_hub, which the hub needs, is not installed.
+
     FileNotFoundError
         If there is no such file.
 
@@ -119,7 +148,9 @@ def load(path, *, device=None):
     ...     skxsae.load(f"{folder}/sae", device="cpu")
     TopKSAE(device='cpu', k=2, max_iter=5, n_latents=16, random_state=0)
     """
-    document, arrays = read_model(path)
+    document, arrays = read_model(
+        download(path, ARRAYS) if is_on_hub(path) else model_file(path)
+    )
     try:
         estimator = decode(document.get("estimator"), arrays)
         if type(estimator) not in _SAVED:

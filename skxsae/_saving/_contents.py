@@ -59,6 +59,8 @@ class Contents:
     derived: dict = field(default_factory=dict)
 
 
+# before a stream has learnt they are there alone
+_NEEDED = {"n_features_in_", "_n_features_of_y"}
 _INPUT = {
     "n_features_in_": size("features"),
     "feature_names_in_": strings("features"),
@@ -129,16 +131,18 @@ def _check_matcher(matcher):
     """A matching of latents that are there, each at most once."""
     matched = matcher.matching_[matcher.matching_ >= 0]
     n_latents = matcher.n_features_in_
-    both = np.append(matched, matcher.unmatched_)
-    if (matcher.matching_ < -1).any() or not np.array_equal(
-        np.sort(both), np.arange(n_latents)
-    ):
+    both = np.sort(np.append(matched, matcher.unmatched_))
+    once = len(both) == n_latents and np.array_equal(both, np.arange(n_latents))
+    if not once or (matcher.matching_ < -1).any():
         raise ValueError(
             f"does not have each of {n_latents} latents once in matching_ and "
             "unmatched_"
         )
     n_reference = len(matcher.matching_)
-    if hasattr(matcher, "translation_"):
+    soft = [hasattr(matcher, f"{view}translation_") for view in ("", "reference_")]
+    if soft != [matcher.assignment == "soft"] * 2:
+        raise ValueError(f"has other translations than {matcher.assignment!r} has")
+    if all(soft):
         _check_translation(matcher.translation_, n_latents, n_reference)
         _check_translation(matcher.reference_translation_, n_reference, n_latents)
 
@@ -206,6 +210,8 @@ def _check_stream(estimator):
         raise ValueError(f"has a _stream of {len(stream.pending)} views")
     for rows, width in zip(stream.pending, widths, strict=True):
         array("f", "rows", width)(rows, sizes)
+    for normalization, width in zip(stream.normalizations or [], widths, strict=False):
+        array("f", width)(normalization.offset, {})
     if stream.trainer_state is not None:
         _check_trainer_state(estimator, stream)
 
@@ -357,7 +363,7 @@ RECORDS: dict[type, Contents] = {
             "target": array("f", "target", "rank"),
             "n_active": integer(1),
             "weight": finite,
-        }
+        },
     ),
     Marginals: Contents(
         {
@@ -400,9 +406,11 @@ def check_contents(thing):
     """Refuse an estimator, or a record, whose attributes do not fit together."""
     name, contents = type(thing).__name__, {**ESTIMATORS, **RECORDS}[type(thing)]
     attributes = vars(thing)
-    there = [attribute in attributes for attribute in contents.fitted]
-    if any(there) and not all(there):
-        raise ValueError(f"{name} lacks {list(contents.fitted)[there.index(False)]}")
+    fitted = [attribute for attribute in contents.fitted if attribute in attributes]
+    needed = {*contents.fitted, *_NEEDED.intersection(contents.others)}
+    absent = needed.difference(attributes)
+    if fitted and absent:
+        raise ValueError(f"{name} lacks {min(absent)}")
     sizes: dict = {}
     for attribute, check in {**contents.fitted, **contents.others}.items():
         if attribute in attributes:
@@ -411,7 +419,7 @@ def check_contents(thing):
     if type(thing) in ESTIMATORS and type(thing) is not FrozenEstimator:
         thing._validate_params()
     with _named(name):
-        if all(there):
+        if fitted or not contents.fitted:
             contents.together(thing)
         if "_stream" in attributes:
             _check_stream(thing)

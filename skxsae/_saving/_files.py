@@ -68,8 +68,7 @@ def _checksum(text, arrays):
 
 
 def read_model(path):
-    """Document and arrays of a file or of a folder."""
-    path = model_file(path)
+    """Document and arrays of a file."""
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}

@@ -57,7 +57,8 @@ def _as_tuple(items):
 
 def _as_dict(keys, values):
     """A dict of two lists."""
-    strings("items")(np.array(keys, dtype=object), sizes := {})
+    sizes: dict = {}
+    strings("items")(np.array(keys, dtype=object), sizes)
     if not isinstance(values, list) or len(values) != sizes["items"]:
         raise ValueError("a dict has other numbers of keys and of values")
     return dict(zip(keys, values, strict=True))
@@ -96,6 +97,8 @@ def _as_csr(data, indices, indptr, shape):
         raise ValueError(f"a CSR array has the shape {told(shape)}")
     for length in shape:
         integer(0)(length, {})
+        if length > np.iinfo(np.int64).max:
+            raise ValueError(f"a CSR array has an axis of length {length}")
     codes = sparse.csr_array((data, indices, indptr), shape=shape)
     codes.check_format(full_check=True)
     # SciPy may have taken smaller types
@@ -392,5 +395,7 @@ def _decode_settings(estimator, parts):
             if method not in SIMPLE_METHODS or not isinstance(aliases, dict):
                 raise ValueError(f"requests has {told(aliases)} for {told(method)}")
             for param, alias in aliases.items():
+                if not isinstance(alias, (str, bool, type(None))):
+                    raise ValueError(f"requests has {told(alias)} for {told(param)}")
                 getattr(request, method).add_request(param=param, alias=alias)
         setattr(estimator, _REQUESTS, request)
