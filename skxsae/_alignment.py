@@ -26,7 +26,7 @@ class DistinctRows:
         self.X, self.inverse = X, slice(None)
         self.n_rows, self.block_rows = X.shape[0], getattr(X, "block_rows", None)
         if groups is not None:
-            rows, inverse = distinct_rows(X, groups)
+            rows, inverse = distinct_rows(X, groups, peers())
             if len(rows) < X.shape[0]:
                 self.X, self.inverse = _selected(X, rows), inverse
 

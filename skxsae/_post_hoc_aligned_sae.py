@@ -273,15 +273,15 @@ class PostHocAlignedSAE(TwoViewMixin, BaseEstimator):
             )
 
     def _matches_from_sums(self, X, y):
-        """Whether the codes of all pairs are never held at once, and none are needed."""
+        """Whether codes are only added up, refusing what needs those of all pairs."""
         from_sums = adds_up([X, y])
         if from_sums and getattr(self.matcher, "n_bootstrap", 0):
             raise ValueError(
                 f"n_bootstrap={self.matcher.n_bootstrap} needs the codes of all pairs "
                 "at once, but they are encoded part by part where a view is larger "
                 "than the buffer of its DiskArray or several processes fit together. "
-                "Pass n_bootstrap=0, and take intervals from a CoactivationMatcher that "
-                "is fitted on the codes of a sample."
+                "Pass n_bootstrap=0, and take intervals from a CoactivationMatcher "
+                "that is fitted to the codes of a sample."
             )
         return from_sums
 

@@ -1,7 +1,9 @@
 """Checks of input arrays that neither copy nor load an array on disk."""
 
 import warnings
+import zlib
 from contextlib import contextmanager
+from numbers import Number
 
 import numpy as np
 import pandas as pd
@@ -11,14 +13,19 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
 from skxsae._disk_array import DiskArray
+from skxsae._distributed import ALONE, own_gpu, peers
 from skxsae._views import row_blocks
 
 FLOATS = [np.float32, np.float64]
 _LAZY_DTYPES = [np.float16, np.float32, np.float64]
+_ROWS_OF_CHECKSUM = 64
 
 
-def check_view(estimator, X, *, reset, min_samples=1):
-    """Validate the first view: a float array is returned as it is, uncopied."""
+def check_view(estimator, X, *, reset, min_samples=1, peers=ALONE):
+    """Validate the first view: a float array is returned as it is, uncopied.
+
+    Processes that fit together look at a share of the rows each.
+    """
     X = _lazy_floats(without_torch(X))
     if _is_lazy(X, min_samples):
         validate_data(estimator, X, skip_check_array=True, reset=reset)
@@ -31,11 +38,11 @@ def check_view(estimator, X, *, reset, min_samples=1):
             ensure_min_samples=min_samples,
             reset=reset,
         )
-    check_finite(X, "X")
+    check_finite(X, "X", peers)
     return X
 
 
-def check_second_view(estimator, y, *, n_features=None, min_samples=1):
+def check_second_view(estimator, y, *, n_features=None, min_samples=1, peers=ALONE):
     """Validate the second view, whose width must be `n_features` if that is given."""
     name = type(estimator).__name__
     if y is None:
@@ -64,7 +71,7 @@ def check_second_view(estimator, y, *, n_features=None, min_samples=1):
             stacklevel=3,
         )
         y = y.reshape(-1, 1)
-    check_finite(y, "y")
+    check_finite(y, "y", peers)
     if n_features is not None and y.shape[1] != n_features:
         raise ValueError(
             f"y has {y.shape[1]} features, but {name} is expecting {n_features} "
@@ -114,9 +121,9 @@ def _is_lazy(X, min_samples):
     )
 
 
-def check_finite(X, name):
+def check_finite(X, name, peers=ALONE):
     """Raise a ValueError that names the first row with a NaN or an infinity."""
-    for rows in row_blocks(X):
+    for rows in row_blocks(X, peers=peers):
         block = np.asarray(X[rows])
         with np.errstate(over="ignore", invalid="ignore"):
             total = block.sum(dtype=np.float64)
@@ -130,6 +137,39 @@ def check_finite(X, name):
                 f"Input {name} contains {kind} in row {rows.start + row}, column "
                 f"{column}. Drop or impute such rows, in both views."
             )
+
+
+def check_same_fit(estimator, arrays, peers):
+    """Refuse processes that would not fit the same thing together."""
+    if peers.size == 1:
+        return
+    params = {
+        name: value if isinstance(value, (Number, str)) else name_of(value)
+        for name, value in estimator.get_params().items()
+        if not name.endswith(("random_state", "device"))
+    }
+    peers.check_same(
+        {
+            "estimator": type(estimator).__name__,
+            **params,
+            "shapes of the data": [tuple(X.shape) for X in arrays],
+            "types of the data": [str(X.dtype) for X in arrays],
+            "checksums of the data": [checksum_of_rows(X) for X in arrays],
+        }
+    )
+
+
+def name_of(value):
+    """How a function is called in its module, None of None, else the kind of a thing."""
+    if value is None:
+        return None
+    return getattr(value, "__qualname__", type(value).__name__)
+
+
+def checksum_of_rows(X):
+    """CRC-32 of some rows from all over an array."""
+    rows = np.unique(np.linspace(0, X.shape[0] - 1, _ROWS_OF_CHECKSUM).astype(int))
+    return zlib.crc32(np.ascontiguousarray(X[rows]).tobytes())
 
 
 def check_same_length(X, y, groups=None):
@@ -165,7 +205,9 @@ def check_groups(groups, n_samples):
 def resolve_device(device):
     """Name of a torch device that is there."""
     if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        if not torch.cuda.is_available():
+            return "cpu"
+        return "cuda" if peers().size == 1 else str(own_gpu())
     try:
         wanted = torch.device(device)
     except RuntimeError as error:
@@ -214,11 +256,39 @@ def _fitted_attributes(estimator):
     }
 
 
-def distinct_rows(X, groups):
-    """First of the equal rows in each group, and where each row finds its own."""
-    first: dict[tuple[int, int], int] = {}
-    inverse = np.empty(X.shape[0], dtype=np.intp)
-    for row, group in enumerate(np.asarray(groups).tolist()):
-        key = group, hash(np.ascontiguousarray(X[row]).tobytes())
-        inverse[row] = first.setdefault(key, len(first))
-    return np.unique(inverse, return_index=True)[1], inverse
+def distinct_rows(X, groups, peers=ALONE):
+    """First of the equal rows in each group, and where each row finds its own.
+
+    Rows of a group are equal if their 64-bit fingerprints are. Processes that fit
+    together read a share of the rows each.
+    """
+    group, prints = pd.factorize(np.asarray(groups))[0], _fingerprints(X, peers)
+    order = np.lexsort((prints, group))
+    is_new = np.ones(len(order), dtype=bool)
+    is_new[1:] = np.diff(group[order]) != 0
+    is_new[1:] |= np.diff(prints[order]) != 0
+    # a stable sort: the first of each run is the first of all
+    first = order[is_new]
+    inverse = np.empty(len(order), dtype=np.intp)
+    inverse[order] = np.argsort(np.argsort(first))[np.cumsum(is_new) - 1]
+    return np.sort(first), inverse
+
+
+def _fingerprints(X, peers):
+    """64 bits of each row, all alike in rows that differ by a chance of 2**-64.
+
+    They are the upper halves of two random linear forms of its 32-bit words.
+    """
+    own = peers.share(X.shape[0])
+    prints = np.empty(own.stop - own.start, dtype=np.uint64)
+    rng = np.random.default_rng(0)
+    half = np.uint64(32)
+    forms = None
+    for rows in row_blocks(X, 4 * X.shape[1], peers):  # words take more than rows
+        block = np.ascontiguousarray(X[rows])
+        words = block.view(f"u{min(block.itemsize, 4)}").astype(np.uint64)
+        if forms is None:
+            forms = rng.integers(2**64, size=(2, words.shape[1]), dtype=np.uint64)
+        upper, lower = (words @ form >> half for form in forms)
+        prints[rows.start - own.start : rows.stop - own.start] = upper << half | lower
+    return peers.concatenated(torch.from_numpy(prints.view(np.int64))).numpy()

@@ -10,7 +10,10 @@ from hypothesis import given, settings
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import DataConversionWarning
 
+from skxsae import _views
+from skxsae._distributed import ALONE, Peers
 from skxsae._validation import (
+    _fingerprints,
     check_finite,
     check_same_length,
     check_second_view,
@@ -201,6 +204,24 @@ def test_distinct_rows_of_each_group(X, data):
     assert rows.tolist() == list(first.values())
     np.testing.assert_array_equal(X[rows][inverse], X)
     np.testing.assert_array_equal(np.asarray(groups)[rows][inverse], groups)
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", ">f4", "f8", "i1"])
+@pytest.mark.parametrize("group", [ALONE, Peers(1, 3)])
+def test_rows_that_differ_in_one_bit_are_distinct(dtype, group, monkeypatch):
+    monkeypatch.setattr(_views, "_BLOCK_ENTRIES", 64)
+    # what the others found is not asked for
+    monkeypatch.setattr(Peers, "concatenated", lambda self, tensor: tensor)
+    rng = np.random.default_rng(0)
+    X = np.repeat(rng.integers(-9, 9, (1, 24)).astype(dtype), 90, axis=0)
+    bits = X.view(np.uint8)
+    for row in range(60):
+        bits[row, row % bits.shape[1]] ^= 1 << row % 7
+    own = X[group.share(90)]
+    rows, inverse = distinct_rows(own, np.zeros(len(own)))
+    prints = _fingerprints(X, group)
+    assert len(np.unique(prints)) == len(rows) == len({row.tobytes() for row in own})
+    np.testing.assert_array_equal(own[rows][inverse].view(np.uint8), own.view(np.uint8))
 
 
 def test_distinct_rows_of_named_groups():
