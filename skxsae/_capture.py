@@ -8,7 +8,7 @@ from skxsae._losses import ALIGNMENTS
 
 _WARM_UPS = 3
 
-Step = Callable[[list[torch.Tensor], float], None]
+Step = Callable[..., None]
 
 
 def captured(trainer) -> Step:
@@ -19,14 +19,17 @@ def captured(trainer) -> Step:
     """
     graphs: dict[int, _Graph] = {}
 
-    def step(batch: list[torch.Tensor], rate: float) -> None:
+    def step(
+        batch: list[torch.Tensor], rate: float, lengths: list[int] | None = None
+    ) -> None:
         trainer.look()
         if not batch[0].is_cuda:
-            trainer.step(batch, rate)
+            trainer.step(batch, rate, lengths)
             return
         alone = trainer.peers.size == 1
         if trainer.some_are_dead or not (alone and is_static(trainer.settings)):
-            trainer.step(batch, torch.tensor(rate, device=batch[0].device))
+            rate_there = torch.tensor(rate, device=batch[0].device)
+            trainer.step(batch, rate_there, lengths)
             return
         size = len(batch[0])
         # streams and graphs are those of the current device

@@ -13,7 +13,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from skxsae._distributed import ALONE
+from skxsae._distributed import ALONE, peers
 from skxsae._replacing import replacing
 from skxsae._version import __version__
 
@@ -124,7 +124,7 @@ class Checkpoint:
         context : CallbackContext
             The task of the fit.
         """
-        if context.parent is None:
+        if context.parent is None and peers().rank == 0:
             for path in Path(self.folder).glob(f"*{_SUFFIX}"):
                 path.unlink(missing_ok=True)
 
@@ -146,26 +146,12 @@ class StateFile:
         self.path, self.interval, self.what, self.peers = path, interval, what, peers
         self.before = path.with_name(f"{path.stem}.before{_SUFFIX}")
         self.last = time.monotonic()
-        if peers.rank == 0:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            for unfinished in path.parent.glob(f".{path.name}.*.part"):
-                unfinished.unlink(missing_ok=True)
 
     def load(self):
-        """Numbers and arrays of the state, None if there is none."""
-        state, problem = None, None
-        if self.peers.rank == 0:
-            try:
-                state = self._load()
-            except ValueError as error:
-                problem = str(error)
-        state, problem = self.peers.agreed((state, problem))
-        if problem:
-            raise ValueError(problem)
-        return state
-
-    def _load(self):
-        """The newest state that can be read, if it is of this fit."""
+        """Numbers and arrays of the newest state of this fit, None if there is none."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        for unfinished in self.path.parent.glob(f".{self.path.name}.*.part"):
+            unfinished.unlink(missing_ok=True)
         found = [path for path in (self.path, self.before) if path.exists()]
         damages = []
         for path in found:
@@ -219,7 +205,7 @@ class StateFile:
         if self.peers.rank != 0:
             return
         numbers, arrays = state
-        arrays = {name: np.ascontiguousarray(part) for name, part in arrays.items()}
+        arrays = {name: np.asarray(part, order="C") for name, part in arrays.items()}
         header = {
             "format": _FORMAT,
             "version": __version__,

@@ -3,11 +3,17 @@
 Any launcher will do: the group is the default one, if it is initialised.
 """
 
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
 import torch
 import torch.distributed as dist
+from sklearn.utils import check_random_state
+
+_SEEDS = 2**31 - 1
 
 
 class Peers:
@@ -23,24 +29,34 @@ class Peers:
         """The part of `n` consecutive things that is this process' own."""
         return slice(n * self.rank // self.size, n * (self.rank + 1) // self.size)
 
+    def shares(self, n: int) -> list[int]:
+        """How many of `n` consecutive things each process has."""
+        edges = [n * rank // self.size for rank in range(self.size + 1)]
+        return np.diff(edges).tolist()
+
     def total(self, tensor: torch.Tensor) -> torch.Tensor:
         """Sum over all processes."""
-        return self._reduced(tensor, dist.ReduceOp.SUM)
+        return self.totals([tensor])[0]
+
+    def totals(self, tensors: list[torch.Tensor]) -> list[torch.Tensor]:
+        """Sum of each tensor over all processes; those of one type are one message."""
+        if self.size == 1:
+            return tensors
+        flat = torch.cat([tensor.detach().flatten() for tensor in tensors])
+        sums = _reduced(flat, dist.ReduceOp.SUM).split(
+            [part.numel() for part in tensors]
+        )
+        return [part.view_as(old) for part, old in zip(sums, tensors, strict=True)]
 
     def least(self, tensor: torch.Tensor) -> torch.Tensor:
         """Minimum over all processes."""
-        return self._reduced(tensor, dist.ReduceOp.MIN)
+        if self.size == 1:
+            return tensor
+        return _reduced(tensor.detach().clone(), dist.ReduceOp.MIN)
 
     def any(self, flag: bool) -> bool:
         """Whether it is true in any process."""
         return bool(self.total(torch.tensor(int(flag)))) if self.size > 1 else flag
-
-    def _reduced(self, tensor: torch.Tensor, operation) -> torch.Tensor:
-        if self.size == 1:
-            return tensor
-        sent = tensor.detach().to(_wire(tensor.device), copy=True).contiguous()
-        dist.all_reduce(sent, operation)
-        return sent.to(tensor.device)
 
     def concatenated(self, tensor: torch.Tensor) -> torch.Tensor:
         """1-D tensors of all processes, of any lengths, in the order of the ranks."""
@@ -67,7 +83,7 @@ class Peers:
         if self.size == 1:
             return thing
         things = [thing if self.rank == 0 else None]
-        dist.broadcast_object_list(things, src=0)
+        dist.broadcast_object_list(things, src=0, device=_wire(torch.device("cpu")))
         return things[0]
 
     def gathered(self, thing: Any) -> list:
@@ -75,32 +91,105 @@ class Peers:
         if self.size == 1:
             return [thing]
         things: list = [None] * self.size
-        dist.all_gather_object(things, thing)
+        wire = _wire(torch.device("cpu"))
+        with torch.cuda.device(wire) if wire.type == "cuda" else nullcontext():
+            dist.all_gather_object(things, thing)
         return things
 
     def copy_first(self, tensors: list[torch.Tensor]) -> None:
-        """Overwrite tensors by those of the first process."""
+        """Overwrite tensors by those of the first process, a message for each type."""
         if self.size == 1:
             return
-        for tensor in tensors:
-            sent = tensor.detach().to(_wire(tensor.device), copy=True).contiguous()
-            dist.broadcast(sent, src=0)
-            tensor.copy_(sent)
+        for dtype in {tensor.dtype: None for tensor in tensors}:
+            alike = [tensor for tensor in tensors if tensor.dtype == dtype]
+            flat = torch.cat([tensor.detach().flatten() for tensor in alike])
+            flat = flat.to(_wire(flat.device))
+            dist.broadcast(flat, src=0)
+            parts = flat.split([tensor.numel() for tensor in alike])
+            for tensor, part in zip(alike, parts, strict=True):
+                tensor.copy_(part.view_as(tensor))
 
-    def random_state(self, rng: np.random.RandomState) -> np.random.RandomState:
-        """A generator that draws the same in every process."""
+    def random_state(self, random_state) -> np.random.RandomState:
+        """A generator that draws the same in every process, from a seed or another."""
+        rng = check_random_state(random_state)
         if self.size == 1:
             return rng
-        same = np.random.RandomState()
-        same.set_state(self.agreed(rng.get_state()))
-        return same
+        if rng is check_random_state(None):
+            # NumPy's own may go on to differ between processes
+            rng = np.random.RandomState(rng.randint(_SEEDS))
+        rng.set_state(self.agreed(rng.get_state()))
+        return rng
+
+    @contextmanager
+    def agreeing(self) -> Iterator[None]:
+        """Raise an error that any process meets in all of them.
+
+        Within the block, no process may wait for another.
+        """
+        if self.size == 1:
+            yield
+            return
+        own: Exception | None = None
+        try:
+            yield
+        except Exception as error:
+            own = error
+        for rank, error in enumerate(self.gathered(_told(own))):
+            if error is not None:
+                if rank == self.rank and own is not None:
+                    raise own
+                kind, message = error
+                raise kind(message)
+
+    def of_first(self, function: Callable[[], Any]) -> Any:
+        """What a function returns in the first process, where alone it is called."""
+        thing = None
+        with self.agreeing():
+            thing = function() if self.rank == 0 else None
+        return self.agreed(thing)
+
+    def check_same(self, what: dict[str, Any]) -> None:
+        """Refuse things by name that are not the same in all processes."""
+        for rank, other in enumerate(everywhere := self.gathered(what)):
+            for name, value in everywhere[0].items():
+                if other.get(name) != value:
+                    raise ValueError(
+                        f"The processes that fit together differ in {name}: it is "
+                        f"{value!r} in the first and {other.get(name)!r} in number "
+                        f"{rank}. Call fit with the same data and parameters in all."
+                    )
+
+
+def _told(error: Exception | None) -> tuple[type[Exception], str] | None:
+    """What can be said of an error in another process."""
+    if error is None:
+        return None
+    kinds = (TypeError, ValueError)
+    kind = next((kind for kind in kinds if isinstance(error, kind)), RuntimeError)
+    return kind, str(error)
+
+
+def _reduced(tensor: torch.Tensor, operation) -> torch.Tensor:
+    """A tensor of one's own, replaced by what all processes have together."""
+    sent = tensor.to(_wire(tensor.device))
+    dist.all_reduce(sent, operation)
+    return sent.to(tensor.device)
 
 
 def _wire(device: torch.device) -> torch.device:
-    """Where a tensor must be to be sent: NCCL alone sends nothing from the host."""
-    if device.type == "cpu" and dist.get_backend() == dist.Backend.NCCL:
-        return torch.device("cuda", torch.cuda.current_device())
-    return device
+    """Where a tensor must be to be sent: NCCL sends nothing from the host."""
+    backends = dist.get_backend_config()
+    if f"{device.type}:" in backends:
+        return device
+    return torch.device("cpu") if "cpu:" in backends else own_gpu()
+
+
+def own_gpu() -> torch.device:
+    """The GPU of this process: that which the launcher numbers so, if it does."""
+    own = int(os.environ.get("LOCAL_RANK", torch.cuda.device_count()))
+    if own >= torch.cuda.device_count():  # launchers may show each process its own GPU
+        own = torch.cuda.current_device()
+    return torch.device("cuda", own)
 
 
 ALONE = Peers()

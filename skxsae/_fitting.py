@@ -2,11 +2,9 @@
 
 import logging
 import math
-import zlib
 
 import numpy as np
 import torch
-from sklearn.utils import check_random_state
 
 from skxsae._activations import Weights, threshold_of
 from skxsae._callbacks import PassCallbacks
@@ -20,7 +18,7 @@ from skxsae._training import (
     tied,
     train,
 )
-from skxsae._validation import resolve_device
+from skxsae._validation import checksum_of_rows, name_of, resolve_device
 from skxsae._views import (
     View,
     compute_dtype,
@@ -40,7 +38,6 @@ _LATENTS_PER_ACTIVE = 16
 _ROWS_SEEN = 1_000_000
 DEAD_AFTER = 2**18
 _SAMPLE = 1024
-_ROWS_OF_CHECKSUM = 64
 _TAKEN_AS_GIVEN = (
     "activation",
     "loss",
@@ -165,7 +162,7 @@ class Fit:
     def description(self, name: str, max_iter: int) -> dict:
         """What must be the same for a fit to go on from a state."""
         settings = {
-            field: value if isinstance(value, (int, float, str)) else _name_of(value)
+            field: value if isinstance(value, (int, float, str)) else name_of(value)
             for field, value in vars(self.trainer.settings).items()
         }
         shuffle = [
@@ -180,7 +177,7 @@ class Fit:
             **settings,
             "dtype": str(self.views[0].dtype),
             "shape of the data": [list(view.X.shape) for view in self.views],
-            "data": [_checksum_of_rows(view.X) for view in self.views],
+            "data": [checksum_of_rows(view.X) for view in self.views],
             "buffers and processes": shuffle,
         }
 
@@ -203,10 +200,14 @@ def fit_dictionary(estimator, arrays):
     name, together = type(estimator).__name__, peers()
     arrays = [loaded(X) for X in arrays]
     n_rows = arrays[0].shape[0]
+    if n_rows < together.size:
+        raise ValueError(
+            f"{n_rows} rows are too few for {together.size} processes: each needs one."
+        )
     max_iter = resolve_max_iter(estimator.max_iter, n_rows)
     params = estimator.get_params(deep=False)
     device = resolve_device(estimator.device)
-    rng = together.random_state(check_random_state(estimator.random_state))
+    rng = together.random_state(estimator.random_state)
     sizes = resolve_n_latents(estimator.n_latents, estimator.k, arrays)
     views = make_views(params, arrays, device, together)
     fit = Fit(estimator, views, sizes, min(n_rows, DEAD_AFTER), rng)
@@ -235,17 +236,6 @@ def fit_dictionary(estimator, arrays):
     attributes = fit.attributes(record)
     callbacks.end_fit(estimator._reconstruct(attributes))
     return attributes
-
-
-def _name_of(value) -> str:
-    """None, or how a function is called in its module."""
-    return getattr(value, "__qualname__", repr(value))
-
-
-def _checksum_of_rows(X) -> int:
-    """CRC-32 of some rows from all over an array."""
-    rows = np.unique(np.linspace(0, X.shape[0] - 1, _ROWS_OF_CHECKSUM).astype(int))
-    return zlib.crc32(np.ascontiguousarray(X[rows]).tobytes())
 
 
 def make_views(

@@ -10,26 +10,22 @@ from skxsae._functional import to_dense, values_at
 from skxsae._picking import Codes
 
 
-def total_variance(
-    rows: torch.Tensor, n_rows: int | None = None, peers: Peers = ALONE
-) -> torch.Tensor:
+def total_variance(rows: torch.Tensor) -> torch.Tensor:
     """Squared distance to the mean, summed over the batch; never zero."""
-    mean = peers.total(rows.sum(0)) / (n_rows or len(rows))
-    sums = torch.stack([(rows - mean).square().sum(), rows.square().sum()])
-    variance, power = peers.total(sums)
-    # where only the rounding of equal rows is left, their length says what is small
-    variance = torch.where(
-        variance > torch.finfo(rows.dtype).eps * power, variance, power
-    )
-    return variance.masked_fill(variance == 0, 1.0)
+    return Batch([rows]).variances[0]
 
 
 class Batch:
     """Rows of each view, and what is known of those of all processes together."""
 
-    def __init__(self, rows: list[torch.Tensor], peers: Peers = ALONE):
+    def __init__(
+        self,
+        rows: list[torch.Tensor],
+        peers: Peers = ALONE,
+        lengths: list[int] | None = None,
+    ):
         self.rows, self.peers = rows, peers
-        lengths = peers.lengths(len(rows[0]))
+        lengths = lengths or peers.lengths(len(rows[0]))
         self.n_rows = sum(lengths)
         before = sum(lengths[: peers.rank])
         self.own = slice(before, before + len(rows[0]))
@@ -41,8 +37,21 @@ class Batch:
 
     @cached_property
     def variances(self) -> list[torch.Tensor]:
-        """Total variance of each view."""
-        return [total_variance(rows, self.n_rows, self.peers) for rows in self.rows]
+        """Squared distance to the mean, summed over the rows, of each view; never 0."""
+        sums = self.peers.totals([rows.sum(0) for rows in self.rows])
+        pairs = [
+            torch.stack(
+                [(rows - total / self.n_rows).square().sum(), rows.square().sum()]
+            )
+            for rows, total in zip(self.rows, sums, strict=True)
+        ]
+        return [self._variance(*pair) for pair in self.peers.totals(pairs)]
+
+    def _variance(self, variance: torch.Tensor, power: torch.Tensor) -> torch.Tensor:
+        """A variance, or the power if only the rounding of equal rows is left."""
+        is_real = variance > torch.finfo(variance.dtype).eps * power
+        variance = torch.where(is_real, variance, power)
+        return variance.masked_fill(variance == 0, 1.0)
 
 
 def fvu(residual: torch.Tensor, batch: Batch, view: int) -> torch.Tensor:

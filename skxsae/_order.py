@@ -32,6 +32,11 @@ class Shuffled:
         for batch in self.rows.tensor_split(self.n_batches)[first:]:
             yield batch[self.peers.share(len(batch))], [slice(None)]
 
+    def lengths(self, batch: int) -> list[int]:
+        """How many rows of a batch each process has."""
+        n_rows, n_longer = divmod(len(self.rows), self.n_batches)
+        return self.peers.shares(n_rows + (batch < n_longer))
+
 
 @dataclass(frozen=True)
 class Blocks:
@@ -71,10 +76,18 @@ class ShuffledByBlocks:
         self.ends = lengths.cumsum()
         self.begins = self.ends - lengths
         own = peers.share(n_rows)
-        self.edges = own.start + (own.stop - own.start) * np.arange(n_batches + 1) // (
-            n_batches
-        )
+        self.shares, self.n_batches = peers.shares(n_rows), n_batches
+        self.edges = own.start + self._edge(np.arange(n_batches + 1), peers.rank)
         self.chunk_rows = blocks.chunk_rows
+
+    def _edge(self, batch, rank: int):
+        """How many rows of a process come before a batch."""
+        return self.shares[rank] * batch // self.n_batches
+
+    def lengths(self, batch: int) -> list[int]:
+        """How many rows of a batch each process has."""
+        ranks = range(len(self.shares))
+        return [self._edge(batch + 1, rank) - self._edge(batch, rank) for rank in ranks]
 
     def chunks(self, first: int = 0) -> Iterator[Chunk]:
         """Rows that are read at once, and where the batches among them are."""

@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skxsae._activations import ACTIVATIONS
 from skxsae._callbacks import CallbackSupportMixin
+from skxsae._distributed import peers
 from skxsae._encoding import Encoder, as_container
 from skxsae._fitting import fit_dictionary
 from skxsae._losses import LOSSES
@@ -22,6 +23,7 @@ from skxsae._picking import PRECISIONS
 from skxsae._streaming import forget_options, go_on
 from skxsae._validation import (
     FLOATS,
+    check_same_fit,
     check_view,
     unchanged_on_error,
     without_torch,
@@ -322,7 +324,10 @@ class TopKSAE(
             The fitted estimator.
         """
         with unchanged_on_error(self):
-            X = check_view(self, X, reset=True, min_samples=2)
+            group = peers()
+            with group.agreeing():
+                X = check_view(self, X, reset=True, min_samples=2, peers=group)
+            check_same_fit(self, [X], group)
             attributes = self._reconstruct(fit_dictionary(self, [X]))
             forget_options(self)
             self.__dict__.update(attributes)

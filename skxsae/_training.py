@@ -217,11 +217,19 @@ class Trainer:
             self.some_are_dead = longest > self.settings.dead_after
         self.n_steps += 1
 
-    def step(self, batch: list[torch.Tensor], rate: float | torch.Tensor) -> None:
-        """One step on rows of each view; adds loss and squared error to `totals`."""
+    def step(
+        self,
+        batch: list[torch.Tensor],
+        rate: float | torch.Tensor,
+        lengths: list[int] | None = None,
+    ) -> None:
+        """One step on rows of each view; adds loss and squared error to `totals`.
+
+        Of other processes, `lengths` says how many rows each has.
+        """
         for tensor in self.parameters:
             tensor.requires_grad_()
-        objective, error = self.objective(batch)
+        objective, error = self.objective(batch, lengths)
         gradients = torch.autograd.grad(objective, self.parameters, allow_unused=True)
         for tensor in self.parameters:
             tensor.requires_grad_(False)
@@ -232,25 +240,20 @@ class Trainer:
     def _summed(
         self, gradients: tuple[torch.Tensor | None, ...]
     ) -> list[torch.Tensor | None]:
-        """Gradients of all processes in sum, as one message."""
-        if self.peers.size == 1:
-            return list(gradients)
+        """Gradients of all processes in sum."""
         present = [gradient for gradient in gradients if gradient is not None]
-        sizes = [gradient.numel() for gradient in present]
-        flat = self.peers.total(torch.cat([part.flatten() for part in present]))
-        parts = iter(flat.split(sizes))
-        return [
-            None if gradient is None else next(parts).view_as(gradient)
-            for gradient in gradients
-        ]
+        sums = iter(self.peers.totals(present))
+        return [None if gradient is None else next(sums) for gradient in gradients]
 
-    def objective(self, rows: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    def objective(
+        self, rows: list[torch.Tensor], lengths: list[int] | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Loss of rows of each view (batch, d), and their squared error.
 
         Where there are several processes, the part that the own rows have in each.
         """
         settings, activity, peers = self.settings, self.activity, self.peers
-        batch = Batch(rows, peers)
+        batch = Batch(rows, peers, lengths)
         forward = COUPLINGS[settings.coupling](
             self.centred(rows),
             self.weights,
@@ -550,7 +553,7 @@ def train(
     variance = sum(view.moments[1] for view in views)
     record = Record(activity.firing_rate(), activity.threshold.clone())
     position = Position(record)
-    state = saved.load() if saved else None
+    state = peers.of_first(lambda: saved.load() if saved else None)
     if state is not None:
         position.load(state, trainer, rng)
     step = captured(trainer)
@@ -564,7 +567,7 @@ def train(
             i_step = record.n_iter * n_batches + position.n_batches
             rate = _learning_rate(settings, i_step, n_batches * max_iter)
             with memory_error_names_batch_size(settings.batch_size):
-                step(batch, rate)
+                step(batch, rate, order.lengths(position.n_batches))
             position.n_batches += 1
             if saved:
                 saved.offer(functools.partial(position.state, trainer, drawn))
@@ -601,12 +604,7 @@ def _n_batches(n_rows: int, batch_size: int, peers: Peers) -> int:
     There are two rows in each at least, for one has no variance, and one for each
     process.
     """
-    least = max(2, peers.size)
-    if n_rows < least:
-        raise ValueError(
-            f"{n_rows} rows are too few for {peers.size} processes: each needs one."
-        )
-    return min(math.ceil(n_rows / batch_size), n_rows // least)
+    return min(math.ceil(n_rows / batch_size), n_rows // max(2, peers.size))
 
 
 class DivergedError(ValueError):

@@ -10,8 +10,10 @@ from sklearn.utils.validation import (
 )
 
 from skxsae._callbacks import CallbackSupportMixin
+from skxsae._distributed import peers
 from skxsae._encoding import as_container
 from skxsae._validation import (
+    check_same_fit,
     check_same_length,
     check_second_view,
     check_view,
@@ -28,9 +30,13 @@ class TwoViewMixin(
 
     def _check_training_views(self, X, y, groups=None):
         """Both views and the codes of the groups, validated."""
-        X = check_view(self, X, reset=True, min_samples=2)
-        y = check_second_view(self, y, min_samples=2)
-        return X, y, check_same_length(X, y, groups)
+        group = peers()
+        with group.agreeing():
+            X = check_view(self, X, reset=True, min_samples=2, peers=group)
+            y = check_second_view(self, y, min_samples=2, peers=group)
+            groups = check_same_length(X, y, groups)
+        check_same_fit(self, [X, y], group)
+        return X, y, groups
 
     def _check_views(self, X, y):
         """Both views of new samples, validated."""

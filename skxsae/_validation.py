@@ -160,7 +160,7 @@ def check_same_fit(estimator, arrays, peers):
 
 
 def name_of(value):
-    """How a function is called in its module, None of None, else the kind of a thing."""
+    """Name of a function in its module, None of None, of anything else its kind."""
     if value is None:
         return None
     return getattr(value, "__qualname__", type(value).__name__)
