@@ -91,6 +91,7 @@ PUBLIC_MODULES = [
             "datasets",
             "embedding",
             "inspection",
+            "interop",
             "interventions",
             "metrics",
             "model_selection",

@@ -1,0 +1,135 @@
+"""The judge is the estimator: its `transform` and its `inverse_transform`."""
+
+import builtins
+
+import numpy as np
+import pytest
+from exported_models import X, assert_equal, degenerate, fitted, model, random_model
+
+from skxsae.interop import _export, to_onnx
+
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnxscript")
+runtime = pytest.importorskip("onnxruntime")
+
+# every way to find codes, with and without unit length, translation, absent latents
+NAMES = [
+    "topk",
+    "batch_topk",
+    "relu",
+    "jumprelu",
+    "matching_pursuit",
+    "signed pursuit",
+    "normalize center_l2",
+    "normalize standard",
+    "soft x",
+    "aligned y",
+    "all latents",
+    "crosscoder x",
+]
+
+
+def session_of(path):
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    return runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+def assert_same(sae, session, X):
+    codes = sae.transform(X).toarray()
+    found_codes, found_rebuilt = session.run(["codes", "reconstruction"], {"x": X})
+    assert_equal(found_codes, codes)
+    assert_equal(found_rebuilt, sae.inverse_transform(codes))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_every_kind_of_model(tmp_path, name):
+    sae, X = model(name)
+    path = tmp_path / "sae.onnx"
+    to_onnx(sae, path)
+    onnx.checker.check_model(onnx.load(path), full_check=True)
+    session = session_of(path)
+    for rows in (X, X[:1], X[:7], np.concatenate([X] * 3)):
+        assert_same(sae, session, rows)
+    for rows in degenerate(sae, X).values():
+        assert_same(sae, session, rows)
+    nothing = session.run(None, {"x": X[:0]})
+    assert [part.shape for part in nothing] == [(0, sae.n_latents_), (0, X.shape[1])]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_names_and_shapes(tmp_path):
+    sae = fitted()
+    to_onnx(sae, tmp_path / "sae.onnx", reconstruction=False)
+    graph = onnx.load(tmp_path / "sae.onnx").graph
+    (x,), (codes,) = graph.input, graph.output
+    assert (x.name, codes.name) == ("x", "codes")
+    dims = [part.type.tensor_type.shape.dim for part in (x, codes)]
+    assert [d[0].dim_param for d in dims] == ["n_samples", "n_samples"]
+    assert [d[1].dim_value for d in dims] == [16, 32]
+    found = session_of(tmp_path / "sae.onnx").run(None, {"x": X})
+    assert_equal(found[0], sae.transform(X).toarray())
+
+
+def test_float64_becomes_float32(tmp_path):
+    sae = fitted(X.astype(np.float64))
+    to_onnx(sae, tmp_path / "sae.onnx")
+    assert_same(sae, session_of(tmp_path / "sae.onnx"), X)
+
+
+def test_of_latents_that_tie_any_may_be_picked(tmp_path):
+    sae = random_model(0, "topk", np.float32, n_latents=12, k=3)
+    for name in ("encoder_", "components_"):
+        getattr(sae, name)[6:] = getattr(sae, name)[:6]
+    sae.encoder_bias_[6:] = sae.encoder_bias_[:6]
+    X = np.random.default_rng(0).normal(size=(50, 7)).astype(np.float32)
+    to_onnx(sae, tmp_path / "sae.onnx")
+    found_codes, found_rebuilt = session_of(tmp_path / "sae.onnx").run(None, {"x": X})
+    codes = sae.transform(X).toarray()
+    assert_equal(np.sort(found_codes), np.sort(codes))
+    assert_equal(found_rebuilt, sae.inverse_transform(codes))
+
+
+def test_large_weights_go_beside_the_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(_export, "_LARGEST_FILE", 100)
+    sae = fitted()
+    to_onnx(sae, tmp_path / "sae.onnx")
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["sae.onnx", "sae.onnx.data"]
+    assert_same(sae, session_of(tmp_path / "sae.onnx"), X)
+
+
+def test_a_file_is_replaced_as_a_whole(tmp_path, monkeypatch):
+    path = tmp_path / "sae.onnx"
+    path.write_bytes(b"as before")
+
+    def fail(*args, **kwargs):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("torch.onnx.ONNXProgram.save", fail)
+    with pytest.raises(OSError, match="No space"):
+        to_onnx(fitted(normalize="l2"), path)
+    assert path.read_bytes() == b"as before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_cannot_be_exported(tmp_path):
+    with pytest.raises(ValueError, match="'omp' cannot be exported"):
+        to_onnx(fitted(transform_algorithm="omp"), tmp_path / "sae.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("missing", ["onnx", "onnxscript"])
+def test_the_extra_to_install_is_named(tmp_path, monkeypatch, missing):
+    real = builtins.__import__
+
+    def without(name, *args, **kwargs):
+        if name.partition(".")[0] == missing:
+            raise ImportError(name)
+        return real(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(ImportError, match=r"pip install 'skxsae\[onnx\]'"):
+        to_onnx(fitted(), tmp_path / "sae.onnx")
