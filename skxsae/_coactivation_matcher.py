@@ -455,13 +455,13 @@ class CoactivationMatcher(
         """
         rng = check_random_state(self.random_state)
         step = sample_step(n_pairs)
-        sums = functools.reduce(
-            operator.add,
-            (self._sums_of_part(*part, step=step, rng=rng) for part in parts),
-        )
+        with peers.agreeing():
+            sums = functools.reduce(
+                operator.add,
+                (self._sums_of_part(*part, step=step, rng=rng) for part in parts),
+            )
         self._match_sums(sums.totalled(peers), directions, rng)
-        vars(self).update(peers.agreed(vars(self)))
-        return self
+        self.__dict__.update(peers.agreed(vars(self)))
 
     def _sums_of_part(self, rows, X, y, groups, *, step, rng):
         """What the matching needs of some pairs."""

@@ -84,10 +84,16 @@ class PairSums:
 
     def statistics(self):
         """What the translations of a soft assignment are made of."""
-        between = self.products.get("between", self.products.get("matching"))
-        products = self.products["within_x"], between, self.products["within_y"]
-        operators = [stored_product(sums.cross) for sums in products]
-        return Statistics(self.x, self.y, *operators, self.samples)
+        crosses = {name: sums.cross for name, sums in self.products.items()}
+        between = "between" if "between" in crosses else "matching"
+        return Statistics(
+            x=self.x,
+            y=self.y,
+            within_x=stored_product(crosses["within_x"]),
+            between=stored_product(crosses[between]),
+            within_y=stored_product(crosses["within_y"]),
+            samples=self.samples,
+        )
 
 
 def _broken(X, y, groups, rng):

@@ -88,14 +88,17 @@ class Statistics:
         codes = [Z.astype(np.float64) for Z in (X, y)]
         transposed = [sparse.csr_array(Z.T) for Z in codes]
         step = sample_step(X.shape[0])
+
+        def product(i, j):
+            return _product_of_codes(codes[i], codes[j], transposed[i], transposed[j])
+
         return cls(
-            Marginals.from_codes(X),
-            Marginals.from_codes(y),
-            *(
-                _product_of_codes(codes[i], codes[j], transposed[i], transposed[j])
-                for i, j in ((0, 0), (0, 1), (1, 1))
-            ),
-            [X[::step], y[::step]],
+            x=Marginals.from_codes(X),
+            y=Marginals.from_codes(y),
+            within_x=product(0, 0),
+            between=product(0, 1),
+            within_y=product(1, 1),
+            samples=[X[::step], y[::step]],
         )
 
 

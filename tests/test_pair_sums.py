@@ -1,0 +1,312 @@
+"""Matching from sums of parts: judged by the matching of all codes in memory."""
+
+import pickle
+import tracemalloc
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy import sparse
+from sklearn.base import clone
+
+from skxsae import Coactivation, CoactivationMatcher, _pair_sums
+from skxsae._alignment import DistinctRows, fit_from_sums
+from skxsae._distributed import ALONE, Peers
+from skxsae._noise_floor import repaired_rows
+from skxsae._pair_sums import PairSums, parts_of
+from skxsae._translation import sample_step
+
+
+@pytest.fixture
+def small_parts(monkeypatch):
+    """Parts of 60 to 119 pairs, from blocks of 4."""
+    monkeypatch.setattr(_pair_sums, "PAIRS_IN_HAND", 60)
+    monkeypatch.setattr(_pair_sums, "PAIRS_OF_BLOCK", 4)
+
+
+def draw_views(n_pairs=500, n_latents=(14, 11), seed=0):
+    """Codes of two views that have part of their latents in common."""
+    rng = np.random.default_rng(seed)
+    shape = n_pairs, max(n_latents)
+    common = (rng.random(shape) < 0.2) * rng.exponential(size=shape)
+    views = []
+    for n in n_latents:
+        own = (rng.random((n_pairs, n)) < 0.1) * rng.exponential(size=(n_pairs, n))
+        views.append(sparse.csr_array(common[:, :n] + own))
+    return views
+
+
+def cut(views, groups=None, share=slice(0, 500), seed=0):
+    """Parts of codes that are in memory, as a matcher takes them."""
+    for rows in parts_of(share, np.random.default_rng(seed)):
+        codes = [codes[rows] for codes in views]
+        yield rows, *codes, None if groups is None else groups[rows]
+
+
+def fit_parts(matcher, views, groups=None, directions=None):
+    matcher._fit_parts(cut(views, groups), 500, ALONE, directions)
+    return matcher
+
+
+# parts
+
+
+@settings(deadline=None)
+@given(st.integers(0, 700), st.integers(0, 90), st.sampled_from([None, 7, 50]))
+def test_every_pair_of_a_share_is_in_one_part(n_pairs, start, block_rows):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_pair_sums, "PAIRS_IN_HAND", 60)
+        patch.setattr(_pair_sums, "PAIRS_OF_BLOCK", 4)
+        share = slice(start, start + n_pairs)
+        parts = list(parts_of(share, np.random.default_rng(0), block_rows))
+    assert_array_equal(np.sort(np.concatenate(parts)), np.arange(start, share.stop))
+    size = block_rows or 4
+    for rows in parts:
+        assert (np.diff(rows) > 0).all()
+        # whole blocks, of which all but the last of the share are full
+        first = rows[(rows - start) % size == 0]
+        assert len(rows) > size * (len(first) - 1)
+        assert len(rows) < 2 * max(60, 2 * size)
+        assert len(first) >= 2 or len(parts) == 1
+
+
+def test_parts_come_from_all_over_the_share(small_parts):
+    parts = list(parts_of(slice(0, 4000), np.random.default_rng(0)))
+    assert len(parts) == 66
+    assert all(rows[-1] - rows[0] > 2000 for rows in parts)
+    (rows,) = parts_of(slice(0, 116), np.random.default_rng(0))
+    assert_array_equal(rows, np.arange(116))
+
+
+# sums
+
+
+@pytest.mark.parametrize("metric", ["correlation", "jaccard", "decoder_cosine"])
+def test_sums_of_the_parts_are_those_of_the_whole(metric, small_parts):
+    # of whole numbers, so that no order of the addition rounds
+    x, y = (codes.ceil() for codes in draw_views())
+    matcher = CoactivationMatcher(metric=metric, assignment="soft")
+
+    def sums_of(rows, X, y, groups=None):
+        options = np.arange(len(rows)), rows % 3 == 0, matcher, 0, None
+        return PairSums.of_part(X, y, *options)
+
+    parts = [sums_of(*part) for part in cut([x, y])]
+    assert len(parts) > 3
+    total = parts[0]
+    for part in parts[1:]:
+        total = total + part
+    dense = {"x": x.toarray(), "y": y.toarray()}
+    for view, marginals in (("x", total.x), ("y", total.y)):
+        assert marginals.n_samples == 500
+        assert_array_equal(marginals.fires, (dense[view] > 0).sum(axis=0))
+        assert_array_equal(marginals.square, np.square(dense[view]).sum(axis=0))
+    names = {"within_x": "xx", "within_y": "yy"}
+    names["matching" if metric == "correlation" else "between"] = "xy"
+    for name, (a, b) in names.items():
+        product = total.products[name].cross.toarray()
+        assert_array_equal(product, dense[a].T @ dense[b])
+    if metric == "jaccard":
+        together = (dense["x"] > 0).T.astype(int) @ (dense["y"] > 0)
+        assert_array_equal(total.products["matching"].cross.toarray(), together)
+    for sample, codes in zip(total.samples, (x, y), strict=True):
+        rows = [part[0][part[0] % 3 == 0] for part in cut([x, y])]
+        assert_array_equal(sample.toarray(), codes[np.concatenate(rows)].toarray())
+
+
+def test_sums_take_the_same_memory_for_more_pairs():
+    sizes = []
+    for n_pairs in (1000, 4000):
+        x, y = draw_views(n_pairs)
+        sums = PairSums.of_part(
+            x,
+            y,
+            np.arange(n_pairs),
+            np.arange(n_pairs) % (n_pairs // 100) == 0,
+            CoactivationMatcher(assignment="soft"),
+            2,
+            np.random.RandomState(0),
+        )
+        sizes.append(len(pickle.dumps(sums)))
+    assert sizes[1] < 1.1 * sizes[0]
+
+
+# the fitted matcher
+
+
+@pytest.mark.parametrize(
+    "metric",
+    ["correlation", "absolute_correlation", "cosine", "jaccard", "decoder_cosine"],
+)
+@pytest.mark.parametrize(
+    "assignment", ["hungarian", "greedy", "mutual_nearest", "soft"]
+)
+def test_parts_are_matched_like_the_whole(metric, assignment, small_parts):
+    x, y = draw_views()
+    matcher = CoactivationMatcher(
+        metric=metric, assignment=assignment, random_state=0, min_score=0.05
+    )
+    directions = None
+    if metric == "decoder_cosine":
+        rng = np.random.default_rng(1)
+        directions = [rng.normal(size=(codes.shape[1], 6)) for codes in (x, y)]
+    streamed = fit_parts(clone(matcher), [x, y], directions=directions)
+    whole = matcher.fit(x, y, directions=directions)
+    assert_array_equal(streamed.matching_, whole.matching_)
+    assert_array_equal(streamed.unmatched_, whole.unmatched_)
+    assert_array_equal(streamed.mutual_, whole.mutual_)
+    assert streamed.n_features_in_ == 14
+    for name in ("scores_", "margins_"):
+        assert_allclose(getattr(streamed, name), getattr(whole, name), atol=1e-12)
+    assert streamed.n_null_ == whole.n_null_ == 10 * (metric != "decoder_cosine")
+    for ours, theirs in zip(
+        (streamed.transform(x), streamed.transform_reference(y)),
+        (whole.transform(x), whole.transform_reference(y)),
+        strict=True,
+    ):
+        assert_allclose(ours.toarray(), theirs.toarray(), atol=1e-9)
+
+
+@pytest.mark.parametrize("rank", [3, 256])  # the iterative and the dense way
+def test_translations_of_parts_are_those_of_the_whole(rank, small_parts):
+    views = draw_views()
+    matcher = CoactivationMatcher(
+        assignment="soft", rank=rank, n_null=0, random_state=0
+    )
+    streamed, whole = fit_parts(clone(matcher), views), matcher.fit(*views)
+    for name in ("translation_", "reference_translation_"):
+        ours, theirs = getattr(streamed, name), getattr(whole, name)
+        assert ours.n_active == theirs.n_active
+        assert ours.weight == pytest.approx(theirs.weight, rel=1e-9)
+        products = [part.source @ part.target.T for part in (ours, theirs)]
+        assert_allclose(*products, atol=1e-9)
+
+
+def test_translations_are_measured_on_the_same_sample(monkeypatch, small_parts):
+    monkeypatch.setattr("skxsae._translation._SAMPLE", 40)
+    views = draw_views()
+    matcher = CoactivationMatcher(assignment="soft", n_null=0, random_state=0)
+    streamed, whole = fit_parts(clone(matcher), views), matcher.fit(*views)
+    assert sample_step(500) == 13
+    expected = whole.translation_.weight
+    assert streamed.translation_.weight == pytest.approx(expected, rel=1e-9)
+
+
+# the null
+
+
+def test_the_null_of_one_part_is_that_of_memory():
+    views = draw_views()
+    matcher = CoactivationMatcher(random_state=0, n_null=3)
+    streamed, whole = fit_parts(clone(matcher), views), matcher.fit(*views)
+    assert_allclose(streamed.null_scores_, whole.null_scores_, atol=1e-12)
+    assert_allclose(streamed.noise_floor_, whole.noise_floor_, atol=1e-12)
+    assert_allclose(streamed.false_match_share_, whole.false_match_share_, atol=1e-12)
+
+
+@pytest.mark.parametrize("metric", ["correlation", "jaccard"])
+def test_the_null_differs_by_its_draws_only(metric, small_parts, monkeypatch):
+    drawn = []
+
+    def remember(groups, rng):
+        drawn.append(repaired_rows(groups, rng))
+        return drawn[-1]
+
+    monkeypatch.setattr(_pair_sums, "repaired_rows", remember)
+    x, y = draw_views()
+    matcher = CoactivationMatcher(metric=metric, random_state=0, n_null=2)
+    streamed = fit_parts(clone(matcher), [x, y])
+    partner = np.empty((2, 500), dtype=int)
+    parts = [part[0] for part in cut([x, y])]
+    assert len(parts) > 3
+    for number, rows in enumerate(parts):
+        for null in range(2):
+            partner[null, rows] = rows[drawn[2 * number + null]]
+    for met in partner:
+        assert_array_equal(np.sort(met), np.arange(500))
+        assert (met != np.arange(500)).all()
+    if metric == "jaccard":
+        x, y = ((codes > 0).astype(float) for codes in (x, y))
+    sums, *null = (
+        Coactivation.from_codes(x, y[rows]) for rows in (np.arange(500), *partner)
+    )
+    expected = matcher.fit_coactivation(sums, null)
+    assert_allclose(streamed.null_scores_, expected.null_scores_, atol=1e-12)
+    assert streamed.share_without_partner_ == pytest.approx(
+        expected.share_without_partner_
+    )
+
+
+def test_whole_groups_are_re_paired_within_a_part(small_parts, monkeypatch):
+    drawn = []
+
+    def remember(groups, rng):
+        rows = repaired_rows(groups, rng)
+        drawn.append((groups, rows))
+        return rows
+
+    monkeypatch.setattr(_pair_sums, "repaired_rows", remember)
+    groups = np.arange(500) // 5  # which blocks of 4 cut
+    fit_parts(CoactivationMatcher(n_null=1), draw_views(), groups)
+    assert len(drawn) > 3
+    for own, rows in drawn:
+        assert (own != own[rows]).all()
+
+
+def test_a_part_of_one_group_has_no_null(small_parts):
+    views, groups = draw_views(), np.zeros(500, dtype=int)
+    streamed = fit_parts(CoactivationMatcher(), views, groups)
+    assert streamed.n_null_ == 0
+    assert np.isnan(streamed.noise_floor_)
+    groups[:4] = 1  # one block
+    streamed = fit_parts(CoactivationMatcher(n_null=1), views, groups)
+    assert streamed.n_null_ == 1
+
+
+def test_neighbours_that_are_alike_do_not_raise_the_null(small_parts):
+    # a topic that 50 neighbours share makes some latents likelier
+    rng = np.random.default_rng(0)
+    n_pairs = 6000
+    topic = np.repeat(rng.random((n_pairs // 50, 20)) < 0.2, 50, axis=0)
+    x, y = (
+        sparse.csr_array((rng.random(topic.shape) < 0.05 + 0.5 * topic).astype(float))
+        for _ in range(2)
+    )
+
+    def excess(sums):
+        """How much oftener the same topic meets than by chance."""
+        by_chance = sums.x.total * sums.y.total / n_pairs
+        return (sums.cross.diagonal() - by_chance).mean()
+
+    def left(parts):
+        """Share of the excess of true pairs that the null of some parts still has."""
+        matcher, rng = CoactivationMatcher(), np.random.RandomState(0)
+        null = sum(
+            PairSums.of_part(
+                x[r], y[r], np.arange(len(r)), r < 0, matcher, 1, rng
+            ).null[0]
+            for r in parts
+        )
+        return excess(null) / excess(Coactivation.from_codes(x, y))
+
+    assert abs(left([np.arange(n_pairs)])) < 0.05
+    # 3 of the 59 others of a part are of its own block
+    assert abs(left(parts_of(slice(0, n_pairs), np.random.default_rng(0)))) < 0.1
+    assert left(np.arange(n_pairs).reshape(-1, 60)) > 0.6
+
+
+def test_what_needs_a_finite_code_says_so(small_parts):
+    x, y = draw_views()
+    y.data[7] = np.inf
+    with pytest.raises(ValueError, match="y contains infinity"):
+        fit_parts(CoactivationMatcher(), [x, y])
+
+
+def test_nothing_to_match_is_told(small_parts):
+    x, y = draw_views()
+    with pytest.warns(UserWarning, match="Nothing is matched: no latent of y"):
+        streamed = fit_parts(CoactivationMatcher(n_null=0), [x, 0 * y])
+    assert (streamed.matching_ == -1).all()
