@@ -1,7 +1,10 @@
 """The .npy format: headers that are checked, and rows that are read where they lie."""
 
 import io
+import lzma
+import struct
 import zipfile
+import zlib
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -14,6 +17,17 @@ _HEADER_READERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
 }
+_BAD_ARCHIVE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    OverflowError,
+    UnicodeDecodeError,
+)
 
 
 class Header(NamedTuple):
@@ -98,6 +112,19 @@ class NpyRows:
             offset = (number * n_rows + start) * self.dtype.itemsize
             read_bytes(self._start + offset, column)
             out[:, number] = column
+
+
+@contextmanager
+def reading_archive(given):
+    """Turn whatever a damaged or encrypted archive raises into one kind of error."""
+    try:
+        yield
+    except _BAD_ARCHIVE as error:
+        raise damaged(given, error) from error
+    except OSError as error:
+        if error.filename is not None:  # a file that cannot be opened
+            raise
+        raise damaged(given, error) from error
 
 
 def find_member(given, archive, member):

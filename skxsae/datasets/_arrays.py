@@ -2,7 +2,6 @@
 
 import os
 import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +11,18 @@ from skxsae._disk_array import DiskArray, check_same_rows
 from skxsae._files import (
     LocalFile,
     call_given,
-    damaged,
     find_shards,
     is_url,
     split_member,
 )
-from skxsae._npy import HEAD_BYTES, NpyRows, find_member, read_header, stored_at
+from skxsae._npy import (
+    HEAD_BYTES,
+    NpyRows,
+    find_member,
+    read_header,
+    reading_archive,
+    stored_at,
+)
 from skxsae._parquet import find_parquet, is_parquet
 
 _FORMS = (
@@ -25,6 +30,7 @@ _FORMS = (
     "numbered .npy files, Parquet with a column of lists ('file.parquet:name' if there "
     "are several), or a URL of one of these"
 )
+_DEFLATED_RATIO = 1032  # the largest there is
 MMAP_MODES = [StrOptions({"r", "c"}), None]
 
 
@@ -146,18 +152,17 @@ def _read_lazily(name, spec, mmap_mode):
 
 def _read_file(given, path, member, mmap_mode):
     """Array of a .npy file, or of one of the names in an archive."""
-    try:
-        if path.suffix.lower() == ".npy":
-            with path.open("rb") as file:
-                size = path.stat().st_size
-                return _read_npy(given, file, size, path, 0, mmap_mode)
-        with zipfile.ZipFile(path) as archive:
-            info = find_member(given, archive, member)
-            start = stored_at(LocalFile(path), info)
-            with archive.open(info) as file:
-                return _read_npy(given, file, info.file_size, path, start, mmap_mode)
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise damaged(given, error) from error
+    if path.suffix.lower() == ".npy":
+        with path.open("rb") as file:
+            size = path.stat().st_size
+            return _read_npy(given, file, size, path, 0, mmap_mode)
+    with reading_archive(given), zipfile.ZipFile(path) as archive:
+        info = find_member(given, archive, member)
+        start = stored_at(LocalFile(path), info)
+        with archive.open(info) as file:
+            # an archive says itself how much there is in it
+            size = min(info.file_size, _DEFLATED_RATIO * path.stat().st_size)
+            return _read_npy(given, file, size, path, start, mmap_mode)
 
 
 def _check_path(given, path):

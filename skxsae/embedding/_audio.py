@@ -3,6 +3,7 @@
 import io
 import math
 import os
+import threading
 import warnings
 from numbers import Integral
 from pathlib import Path
@@ -14,6 +15,11 @@ from scipy.signal import resample_poly
 from skxsae.embedding._entries import Unreadable, digest, reading
 
 _HIGHEST = 2.0  # of a float; decoders and resampling overshoot 1 a little
+# of the two integers whose ratio is that of the rates, for the filter is as long; all
+# usual rates are below 1,000 of each other
+_LARGEST_FACTOR = 200_000
+# filters of warnings belong to the process, and sounds are decoded in threads
+_filtering = threading.Lock()
 
 
 def read_audio(entry):
@@ -44,12 +50,17 @@ def decode_audio(content, rate, n_samples):
         n_read = math.ceil(n_samples * own_rate / rate) + int(own_rate)
         samples = _as_mono(samples[:n_read])
         divisor = math.gcd(int(own_rate), rate)
+        if max(rate, own_rate) // divisor > _LARGEST_FACTOR:
+            raise Unreadable(
+                f"a sampling rate of {own_rate}, from which {rate} cannot be had at a "
+                "reasonable cost: resample it"
+            )
         return resample_poly(samples, rate // divisor, own_rate // divisor)[:n_samples]
 
 
 def _read_wav(content):
     """Samples and rate of a WAV file; one that is cut off is refused."""
-    with warnings.catch_warnings():
+    with _filtering, warnings.catch_warnings():
         warnings.simplefilter("ignore", wavfile.WavFileWarning)
         warnings.filterwarnings("error", "Reached EOF prematurely")
         rate, samples = wavfile.read(io.BytesIO(content))
@@ -71,7 +82,8 @@ def _as_mono(samples):
         raise Unreadable(
             f"more channels than samples in shape {samples.shape}: transpose it"
         )
-    values = samples.astype(np.float64)
+    with np.errstate(invalid="ignore"):  # of a signalling NaN
+        values = samples.astype(np.float64)
     if not np.isfinite(values).all():
         raise Unreadable("samples with NaN or infinity")
     if samples.dtype.kind != "f":

@@ -97,7 +97,10 @@ class _Cache:
         """Vector of a row, whose length tells whether it is whole."""
         if not isinstance(blob, bytes) or len(blob) != 4 * self.n_features:
             raise sqlite3.DatabaseError("a row does not hold an embedding")
-        return np.frombuffer(blob, dtype="<f4")
+        vector = np.frombuffer(blob, dtype="<f4")
+        if not np.isfinite(vector).all():
+            raise sqlite3.DatabaseError("an embedding has NaN or infinity")
+        return vector
 
 
 def _prepare(connection, path):
@@ -105,6 +108,8 @@ def _prepare(connection, path):
     with _transaction(connection):
         (found,) = connection.execute("PRAGMA application_id").fetchone()
         is_used = connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+        if found == _APPLICATION_ID:
+            _check_schema(connection)
         if found != _APPLICATION_ID and is_used:
             raise ValueError(
                 f"{path} is a database of another program, not a cache of embeddings: "
@@ -114,6 +119,15 @@ def _prepare(connection, path):
             connection.execute(f"CREATE TABLE IF NOT EXISTS {table}")
         if found != _APPLICATION_ID:
             connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+
+
+def _check_schema(connection):
+    """Refuse anything but our tables: views and triggers are programs."""
+    schema = connection.execute(
+        "SELECT sql FROM sqlite_master WHERE name NOT LIKE 'sqlite!_%' ESCAPE '!'"
+    )
+    if not {sql for (sql,) in schema} <= {f"CREATE TABLE {table}" for table in _TABLES}:
+        raise sqlite3.DatabaseError("it has other tables, or views or triggers")
 
 
 def _name_of_model(connection, fingerprint, outputs, tolerance):
@@ -127,7 +141,8 @@ def _name_of_model(connection, fingerprint, outputs, tolerance):
             each
             for (each,) in connection.execute(
                 "SELECT outputs FROM models "
-                "WHERE fingerprint = ? AND length(outputs) = ?",
+                "WHERE fingerprint = ? AND length(outputs) = ? "
+                "AND typeof(outputs) = 'blob'",
                 (fingerprint, len(blob)),
             )
         ]

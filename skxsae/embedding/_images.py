@@ -32,6 +32,8 @@ def decode_image(content):
         except PIL.UnidentifiedImageError as error:
             raise Unreadable("not a picture, or damaged") from error
         with picture:
+            if picture.format == "EPS":
+                raise Unreadable("PostScript, a program that is not run: convert it")
             return _to_rgb(picture)
 
 

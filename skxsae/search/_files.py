@@ -16,6 +16,16 @@ from skxsae.metrics._codes import check_codes
 _ROWS = 8192
 _FIELD = "concepts"
 _WIDTH = b"n_concepts"
+# what parsing a file of another content raises
+_BAD_CONTENT = (
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+)
+_MOST_CONCEPTS = 2**32  # what uint32 can number, as in Parquet
 
 
 def write_codes(path, codes, *, ids=None):
@@ -134,8 +144,12 @@ def read_codes(path, *, n_concepts=None):
 
     Raises
     ------
+    FileNotFoundError
+        If there is no such file.
+
     ValueError
-        If the file is not in the layout of its ending, or has more columns.
+        If the file is not in the layout of its ending, is damaged, has more columns, or
+        has a code that is not finite.
 
     ImportError
         If pyarrow, which Parquet needs, is not installed.
@@ -150,6 +164,7 @@ def read_codes(path, *, n_concepts=None):
     """
     path = Path(path)
     ids, counts, indices, values, width = _layout(path)[1](path)
+    _check_entries(path, indices, values)
     needed = int(indices.max(initial=-1)) + 1
     width = (needed if width is None else width) if n_concepts is None else n_concepts
     if needed > width:
@@ -157,7 +172,20 @@ def read_codes(path, *, n_concepts=None):
     indptr = np.concatenate([[0], np.cumsum(counts)])
     codes = sparse.csr_array((values, indices, indptr), shape=(len(ids), width))
     codes.sort_indices()
+    if not codes.has_canonical_format:
+        raise ValueError(f"{path} has a concept twice in one row.")
     return Bunch(codes=codes, ids=np.asarray(ids, dtype=object))
+
+
+def _check_entries(path, indices, values):
+    """Raise unless the concepts have numbers and the codes are finite."""
+    if len(indices) and not 0 <= indices.min() <= indices.max() < _MOST_CONCEPTS:
+        raise ValueError(
+            f"{path} has a concept of number {indices.min()} or {indices.max()}, which "
+            f"is not from 0 to {_MOST_CONCEPTS - 1}."
+        )
+    if not np.isfinite(values).all():
+        raise ValueError(f"{path} has a code that is NaN or infinite.")
 
 
 def _layout(path):
@@ -186,23 +214,29 @@ def _write_lines(path, codes, ids):
 def _read_lines(path):
     """Identifiers, active latents per row, their numbers and their values."""
     ids, counts, indices, values = [], [], [], []
-    with path.open(encoding="utf-8") as file:
+    with path.open("rb") as file:
         for number, (action, document) in enumerate(zip_longest(file, file)):
             try:
-                ids.append(json.loads(action)["index"]["_id"])
-                vector = json.loads(document)[_FIELD]
-                numbers = [int(concept) for concept in vector]
-                if min(numbers, default=0) < 0:
-                    raise ValueError("a concept has a negative number")
+                ids.append(_identifier(json.loads(action.decode())["index"]["_id"]))
+                vector = json.loads(document.decode())[_FIELD]
+                part = np.array([int(concept) for concept in vector], dtype=np.int64)
                 values += [float(value) for value in vector.values()]
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
+            except _BAD_CONTENT as error:
                 raise ValueError(
                     f"{path} is not in the layout of write_codes at lines "
                     f"{2 * number + 1} and {2 * number + 2}: {error!r}"
                 ) from error
-            counts.append(len(numbers))
-            indices += numbers
-    return ids, counts, np.array(indices, dtype=np.int64), np.array(values), None
+            counts.append(len(part))
+            indices.append(part)
+    numbers = np.concatenate([np.empty(0, dtype=np.int64), *indices])
+    return ids, counts, numbers, np.array(values), None
+
+
+def _identifier(name):
+    """Identifier of a row, which is a string."""
+    if not isinstance(name, str):
+        raise TypeError(f"the identifier {name!r} is not a string")
+    return name
 
 
 def _write_parquet(path, codes, ids):
@@ -237,19 +271,40 @@ def _read_parquet(path):
     pa, pq = _pyarrow("read_codes")
     try:
         table = pq.read_table(path, columns=["id", "sparse_values"])
-        vectors = table["sparse_values"].combine_chunks()
-        indices, values = vectors.field("indices"), vectors.field("values")
-        counts = indices.value_lengths().to_numpy()
+        ids = [_identifier(name) for name in table["id"].to_pylist()]
+        counts, indices, values = _entries(pa, table["sparse_values"].combine_chunks())
         width = (table.schema.metadata or {}).get(_WIDTH)
-        return (
-            table["id"].to_pylist(),
-            counts,
-            indices.flatten().to_numpy().astype(np.int64),
-            values.flatten().to_numpy(),
-            None if width is None else int(width),
-        )
-    except (pa.ArrowInvalid, KeyError, AttributeError) as error:
+        return ids, counts, indices, values, None if width is None else _width(width)
+    except FileNotFoundError:
+        raise
+    except (pa.ArrowException, OSError, *_BAD_CONTENT) as error:
         raise ValueError(f"{path} holds no codes: {error}") from error
+
+
+def _entries(pa, vectors):
+    """Active latents per row, their numbers and their values."""
+    indices, values = vectors.field("indices"), vectors.field("values")
+    counts = indices.value_lengths()
+    if vectors.null_count or counts.null_count or counts != values.value_lengths():
+        raise ValueError(
+            "a row lacks its concepts, or their number is not that of its values"
+        )
+    if not pa.types.is_integer(indices.type.value_type):
+        raise TypeError(f"concepts are of type {indices.type.value_type}")
+    numbers = indices.flatten().to_numpy()
+    if len(numbers) and numbers.max() >= _MOST_CONCEPTS:
+        raise OverflowError(f"a concept has the number {numbers.max()}")
+    with np.errstate(over="ignore"):  # infinity is refused with the rest
+        codes = values.flatten().to_numpy().astype(np.float32)
+    return counts.to_numpy(), numbers.astype(np.int64), codes
+
+
+def _width(text):
+    """Number of columns that the file names."""
+    width = int(text[:20])
+    if not 0 <= width <= _MOST_CONCEPTS:
+        raise ValueError(f"{width} concepts")
+    return width
 
 
 def _pyarrow(caller):
