@@ -1,7 +1,5 @@
 """What there is to say of a fitted estimator, as a page for people."""
 
-import inspect
-
 import numpy as np
 import sklearn
 import torch
@@ -86,7 +84,7 @@ def model_card(estimator, path="model.safetensors"):
     rows = (f"| {name} | {value} |" for name, value in _facts(estimator).items())
     return _CARD.format(
         name=type(estimator).__name__,
-        summary=inspect.getdoc(type(estimator)).partition("\n")[0],
+        summary=(type(estimator).__doc__ or "").partition("\n")[0],
         path=str(path),
         facts="\n".join(rows),
         parameters=_parameters(estimator),
@@ -116,7 +114,7 @@ def _facts(estimator):
     if not hasattr(estimator, "x_sae_"):
         width = getattr(estimator, "n_features_in_", None)
         return {} if width is None else {"features": width}
-    facts = {}
+    facts: dict = {}
     for view in "xy":
         of_view = _facts_of_view(getattr(estimator, f"{view}_sae_"))
         facts |= {f"{name}, {view}": value for name, value in of_view.items()}

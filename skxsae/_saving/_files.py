@@ -1,7 +1,7 @@
 """The files of a saved model: safetensors whose metadata are the JSON of the model.
 
-The metadata have two entries, "skxsae", a JSON document, and "checksum", the SHA-256 of
-that text and of all arrays. A folder has a readable copy of the document beside it.
+The metadata have one entry, "skxsae", a JSON document that begins with the SHA-256 of
+the rest of it and of all arrays. A folder has a readable copy of it beside.
 """
 
 import hashlib
@@ -22,6 +22,7 @@ ARRAYS, DOCUMENT = f"model{SUFFIX}", "model.json"
 FORMAT = 1
 _TYPES = {"BOOL", *(f"{kind}{bits}" for kind in "IU" for bits in (8, 16, 32, 64))}
 _TYPES |= {"F16", "F32", "F64"}
+_SIGNED_FROM = len('{"checksum": "", ') + 64
 _AGAIN = "Take another copy, or save the estimator again"
 
 
@@ -29,34 +30,38 @@ def write_model(path, document, arrays):
     """Write a file, if the path ends in ".safetensors", or the files of a folder."""
     path = Path(path)
     document = {"format": FORMAT, "skxsae": __version__, **document}
+    text = signed(json.dumps(document, allow_nan=False), arrays)
     if path.suffix == SUFFIX:
-        _write_file(path, document, arrays)
+        _write_file(path, text, arrays)
         return
     is_new = not path.exists()
     path.mkdir(exist_ok=True)
     try:
-        _write_file(path / ARRAYS, document, arrays)
+        _write_file(path / ARRAYS, text, arrays)
         with replacing(path / DOCUMENT) as unfinished:
-            text = json.dumps(document, indent=1, allow_nan=False)
-            unfinished.write_text(f"{text}\n", encoding="utf-8")
+            readable = json.dumps(json.loads(text), indent=1)
+            unfinished.write_text(f"{readable}\n", encoding="utf-8")
     except BaseException:
         if is_new:
             shutil.rmtree(path)
         raise
 
 
-def _write_file(path, document, arrays):
+def _write_file(path, text, arrays):
     """Write all of a model to one file."""
-    text = json.dumps(document, allow_nan=False)
-    metadata = {"skxsae": text, "checksum": _checksum(text, arrays)}
     with replacing(path) as unfinished:
         mode = unfinished.stat().st_mode
-        save_file(arrays, unfinished, metadata=metadata)
+        save_file(arrays, unfinished, metadata={"skxsae": text})
         unfinished.chmod(mode)  # safetensors makes another file in its place
 
 
+def signed(text, arrays):
+    """JSON of a document that begins with the checksum of the rest and of arrays."""
+    return f'{{"checksum": "{_checksum(text, arrays)}", {text[1:]}'
+
+
 def _checksum(text, arrays):
-    """SHA-256 of a document, and of names, types, shapes and bytes of the arrays."""
+    """SHA-256 of a document, and of names, types, shapes and bytes of arrays."""
     digest = hashlib.sha256(text.encode())
     for name in sorted(arrays):
         array = arrays[name]
@@ -71,14 +76,15 @@ def read_model(path):
     """Document and arrays of a file."""
     try:
         with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            document = _document(metadata, path)
+            text = (file.metadata() or {}).get("skxsae", "")
+            document = _document(text, path)
             arrays = {name: _array(file, name, path) for name in sorted(file.keys())}
     except SafetensorError as error:
         raise ValueError(
             f"{path} is not a safetensors file, or not all of one: {error}. {_AGAIN}."
         ) from error
-    if metadata.get("checksum") != _checksum(metadata["skxsae"], arrays):
+    # what stands behind the checksum
+    if signed("{" + text[_SIGNED_FROM:], arrays) != text:
         raise ValueError(
             f"{path} has another checksum than its content: it is damaged, or was "
             f"edited. {_AGAIN}."
@@ -101,15 +107,15 @@ def model_file(path):
     return path
 
 
-def _document(metadata, path):
+def _document(text, path):
     """The JSON document of a file, of a format that this version reads."""
-    if "skxsae" not in metadata:
+    if not text:
         raise ValueError(
             f"{path} is a safetensors file, but not one that skxsae.save wrote. "
             "skxsae.interop reads weights in the formats of others."
         )
     try:
-        document = json.loads(metadata["skxsae"], parse_constant=_no_constant)
+        document = json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise ValueError(
             f"{path} has no JSON document that can be read: {error}. {_AGAIN}."

@@ -127,14 +127,14 @@ def _as_table(names, columns):
 
 def _random_state_parts(random_state):
     """What a generator of random numbers is made of."""
-    name, keys, position, has_gauss, gauss = random_state.get_state()
-    if name != "MT19937":
-        raise ValueError(f"a RandomState has the generator {name}: use an int")
+    state = random_state.get_state(legacy=False)
+    if state["bit_generator"] != "MT19937":
+        raise ValueError(f"a RandomState has a {state['bit_generator']}: use an int")
     return {
-        "keys": keys,
-        "position": int(position),
-        "has_gauss": int(has_gauss),
-        "gauss": float(gauss),
+        "keys": state["state"]["key"],
+        "position": int(state["state"]["pos"]),
+        "has_gauss": int(state["has_gauss"]),
+        "gauss": float(state["gauss"]),
     }
 
 
