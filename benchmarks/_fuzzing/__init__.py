@@ -1,0 +1,5 @@
+"""Loaders that are fuzzed: how files for them are written, damaged and judged."""
+
+from _fuzzing import arrays, codes, media
+
+LOADERS = {**arrays.LOADERS, **codes.LOADERS, **media.LOADERS}
