@@ -1,7 +1,11 @@
 """Matching from sums of parts: judged by the matching of all codes in memory."""
 
+import datetime
 import pickle
+import subprocess
+import sys
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,13 +15,21 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
 
-from skxsae import Coactivation, CoactivationMatcher, _pair_sums
+from skxsae import (
+    Coactivation,
+    CoactivationMatcher,
+    PostHocAlignedSAE,
+    TopKSAE,
+    _pair_sums,
+)
 from skxsae._alignment import DistinctRows, fit_from_sums
-from skxsae._distributed import ALONE, Peers
+from skxsae._distributed import ALONE
 from skxsae._noise_floor import repaired_rows
 from skxsae._pair_sums import PairSums, parts_of
 from skxsae._translation import sample_step
+from skxsae.datasets import DiskArray
 
 
 @pytest.fixture
@@ -310,3 +322,172 @@ def test_nothing_to_match_is_told(small_parts):
     with pytest.warns(UserWarning, match="Nothing is matched: no latent of y"):
         streamed = fit_parts(CoactivationMatcher(n_null=0), [x, 0 * y])
     assert (streamed.matching_ == -1).all()
+
+
+# memory
+
+
+class EndlessRows:
+    """Rows that are drawn when they are read, as many as are asked for."""
+
+    dtype, ndim = np.dtype(np.float32), 2
+
+    def __init__(self, n_rows):
+        self.shape = n_rows, 8
+
+    def __getitem__(self, rows):
+        numbers = np.arange(*rows.indices(self.shape[0]))[:, None]
+        return np.sin(numbers * (1 + np.arange(8)) ** 0.5).astype(np.float32)
+
+
+def made_up_sae(n_latents=40, k=6):
+    """A model of 8 features that was fitted to next to nothing."""
+    X = np.random.default_rng(0).normal(size=(200, 8)).astype(np.float32)
+    return TopKSAE(n_latents, k, max_iter=1, random_state=0, device="cpu").fit(X)
+
+
+def endless_pairs(n_pairs):
+    return [
+        DistinctRows(DiskArray(EndlessRows(n_pairs), buffer_bytes=2**16), None)
+        for _ in range(2)
+    ]
+
+
+@pytest.mark.parametrize("assignment", ["hungarian", "soft"])
+def test_four_times_the_pairs_take_no_more_memory(assignment, monkeypatch):
+    monkeypatch.setattr(_pair_sums, "PAIRS_IN_HAND", 2**11)
+    monkeypatch.setattr(_pair_sums, "PAIRS_OF_BLOCK", 2**8)
+    sae, peaks = made_up_sae(), []
+    for n_pairs in (4_000, 16_000, 64_000):  # the first warms up
+        matcher = CoactivationMatcher(assignment=assignment, random_state=0)
+        tracemalloc.start()
+        fit_from_sums(matcher, (sae, sae), endless_pairs(n_pairs), None, None, "cpu", 0)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert_array_equal(matcher.matching_, np.arange(40))
+    assert peaks[2] < 1.2 * peaks[1]
+
+
+WITHIN_A_LIMIT = """
+import resource, sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+import torch
+torch.set_num_threads(1)
+from skxsae import CoactivationMatcher, _pair_sums
+from test_pair_sums import endless_pairs, fit_from_sums, made_up_sae
+
+_pair_sums.PAIRS_IN_HAND = 2**12
+sae = made_up_sae()
+matcher = CoactivationMatcher(random_state=0, n_null=1)
+
+def from_sums(views):
+    fit_from_sums(matcher, (sae, sae), views, None, None, "cpu", 0)
+
+def in_memory(views):
+    matcher.fit(*(view.codes(sae, "cpu") for view in views))
+
+for way in (from_sums, in_memory):
+    way(endless_pairs(10_000))  # loads what is loaded late
+held = next(
+    int(line.split()[1]) * 1024
+    for line in Path("/proc/self/status").read_text().splitlines()
+    if line.startswith("VmData")
+)
+resource.setrlimit(resource.RLIMIT_DATA, (held + 2**25, -1))
+from_sums(endless_pairs(400_000))
+print("from sums", matcher.scores_.min() > 0.999)
+try:
+    in_memory(endless_pairs(400_000))
+except (MemoryError, RuntimeError):
+    print("not in memory")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc and limits memory")
+def test_pairs_whose_codes_exceed_a_limit_of_memory():
+    script = WITHIN_A_LIMIT.format(tests=str(Path(__file__).parent))
+    command = [sys.executable, "-W", "ignore", "-c", script]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert ended.stdout.split("\n")[:2] == ["from sums True", "not in memory"], (
+        ended.stderr
+    )
+
+
+# processes
+
+
+def fit_in_process(rank, size, folder):
+    """Fit matchers as one of several processes, and leave them in the folder."""
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group(
+        "gloo",
+        init_method=f"file://{folder}/meeting",
+        rank=rank,
+        world_size=size,
+        timeout=datetime.timedelta(seconds=60),
+    )
+    X, y, groups, x_sae, y_sae, matchers = pickle.loads(
+        Path(folder, "given").read_bytes()
+    )
+    fitted = []
+    for matcher in matchers:
+        sae = PostHocAlignedSAE(
+            x_sae=x_sae, y_sae=y_sae, matcher=matcher, random_state=0, device="cpu"
+        )
+        fitted.append(vars(sae.fit(X, y, groups=groups).matcher_))
+    Path(folder, f"fitted{rank}").write_bytes(pickle.dumps(fitted))
+    torch.distributed.destroy_process_group()
+
+
+MATCHERS = [
+    CoactivationMatcher(n_null=1),
+    CoactivationMatcher(assignment="soft", metric="jaccard", n_null=1),
+    CoactivationMatcher(assignment="soft", metric="decoder_cosine"),
+]
+
+
+@pytest.mark.skipif(
+    not torch.distributed.is_available(), reason="this torch has no distributed"
+)
+@pytest.mark.slow
+def test_processes_match_like_one(tmp_path):
+    n_processes = 3  # which share 1,000 pairs unevenly, and cut a group
+    groups = np.arange(1000) // 5
+    rng = np.random.default_rng(0)
+    # float64, so that the codes hardly depend on how rows are cut into blocks
+    X = (draw_views(200, (24, 1))[0] @ rng.normal(size=(24, 16)))[groups]
+    y = X[:, ::-1] + 0.1 * rng.normal(size=X.shape)
+    saes = [
+        FrozenEstimator(TopKSAE(24, 3, max_iter=20, random_state=seed).fit(Z))
+        for seed, Z in enumerate((X, y))
+    ]
+    given = pickle.dumps((X, y, groups, *saes, MATCHERS))
+    Path(tmp_path, "given").write_bytes(given)
+    torch.multiprocessing.spawn(
+        fit_in_process, (n_processes, str(tmp_path)), n_processes
+    )
+    of_processes = [
+        pickle.loads(Path(tmp_path, f"fitted{rank}").read_bytes())
+        for rank in range(n_processes)
+    ]
+    for number, matcher in enumerate(MATCHERS):
+        first, *others = (pickle.dumps(fitted[number]) for fitted in of_processes)
+        assert all(other == first for other in others)
+        alone = PostHocAlignedSAE(
+            x_sae=saes[0], y_sae=saes[1], matcher=matcher, random_state=0
+        )
+        expected = alone.fit(X, y, groups=groups).matcher_
+        together = clone(matcher)
+        together.__dict__.update(of_processes[0][number])
+        assert_array_equal(together.matching_, expected.matching_)
+        assert_allclose(together.scores_, expected.scores_, atol=1e-12)
+        assert together.n_null_ == expected.n_null_
+        if matcher.assignment == "soft":
+            codes = alone.y_sae_.transform(y)[:, -24:]
+            assert_allclose(
+                together.transform(codes).toarray(),
+                expected.transform(codes).toarray(),
+                atol=1e-9,
+            )
