@@ -88,6 +88,8 @@ def _check_autoencoder(sae):
     if needs_threshold != hasattr(sae, "threshold_"):
         there = "lacks" if needs_threshold else "has"
         raise ValueError(f"{there} threshold_ with activation_={sae.activation_!r}")
+    if sae.k_ > sae.n_latents_:
+        raise ValueError(f"has k_={sae.k_} of {sae.n_latents_} latents")
     if not (sae.scale_ > 0).all():
         raise ValueError("has a scale_ that is not positive")
     translation = getattr(sae, "translation_", None)
