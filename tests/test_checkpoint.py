@@ -259,16 +259,19 @@ def test_each_fit_of_a_search_has_its_own_state(tmp_path, stop_after):
         warnings.simplefilter("ignore")
         expected = make_search().fit(X, Y)
         search = make_search().set_callbacks(Checkpoint(tmp_path, interval=0))
-        stop_after(7)  # two steps for each view: the second fit of the second view
+        # two steps for each view of each fit
+        stop_after(7)
         with pytest.raises(Stopped):
             search.fit(X, Y)
         assert {path.name for path in tmp_path.iterdir()} == {
-            f"search-0.candidate-split-evaluation-{i}.{view}{kind}.skxsae-fit"
-            for i in (0, 1)
-            for view in ("x-0", "y-1")
-            for kind in ("", ".before")
+            f"search-0.candidate-split-evaluation-{part}.skxsae-fit"
+            for part in (
+                *("0.x-0", "0.x-0.before", "0.y-1", "0.y-1.before"),
+                *("1.x-0", "1.x-0.before", "1.y-1"),
+            )
         }
-        stop_after(None)
+        # of four fits and that with the best parameters
+        stop_after(5 * 4 - 7)
         search.fit(X, Y)
     assert_array_equal(
         search.cv_results_["mean_test_score"], expected.cv_results_["mean_test_score"]
