@@ -131,16 +131,19 @@ def to_onnx(estimator, path, *, reconstruction=True):
     >>> import tempfile
     >>> from pathlib import Path
     >>> import numpy as np
+    >>> import onnxruntime
     >>> from skxsae import TopKSAE
     >>> from skxsae.datasets import make_paired_features
     >>> from skxsae.interop import to_onnx
     >>> X = make_paired_features(500, n_features=16, n_shared=16, n_x_only=0,
     ...     n_y_only=0, max_interference=0.7, random_state=0).X.astype(np.float32)
     >>> sae = TopKSAE(32, 4, max_iter=10, random_state=0).fit(X)
-    >>> with tempfile.TemporaryDirectory() as folder:  # doctest: +SKIP
+    >>> with tempfile.TemporaryDirectory() as folder:
     ...     to_onnx(sae, Path(folder) / "sae.onnx")
     ...     session = onnxruntime.InferenceSession(Path(folder) / "sae.onnx")
-    ...     codes, rebuilt = session.run(None, {"x": X})
+    >>> codes, rebuilt = session.run(None, {"x": X})
+    >>> codes.shape, rebuilt.shape
+    ((500, 32), (500, 16))
     """
     _check_onnx()
     module = to_torch(estimator).float()
