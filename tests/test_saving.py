@@ -866,7 +866,7 @@ ARRAY_EDITS = [
 
 @settings(max_examples=200, deadline=None)
 @given(data=st.data())
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.filterwarnings("ignore")
 def test_an_edited_model_is_refused_or_is_one(saved, tmp_path_factory, data):
     document, arrays = parts_of(saved[data.draw(st.sampled_from(sorted(saved)))])
     for _ in range(data.draw(st.integers(1, 2))):
