@@ -10,8 +10,8 @@ from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils._param_validation import InvalidParameterError
 
-from skxsae import CoactivationMatcher, PostHocAlignedSAE, TopKSAE
-from skxsae.datasets import make_paired_features
+from skxsae import CoactivationMatcher, PostHocAlignedSAE, TopKSAE, _pair_sums
+from skxsae.datasets import DiskArray, make_paired_features
 
 N_FEATURES = 16
 
@@ -428,3 +428,107 @@ def test_a_wrong_matcher_is_refused_before_anything_is_trained(parameters):
     with pytest.raises(InvalidParameterError, match="of CoactivationMatcher must"):
         sae.fit(X, X)
     assert not hasattr(sae, "x_sae_")
+
+
+# views that are larger than the buffer
+
+
+def on_disk(X):
+    """A reader that is larger than its buffer.
+
+    In float64, codes hardly depend on how the rows are cut into blocks.
+    """
+    return DiskArray(np.asarray(X, dtype=float), buffer_bytes=X.size)
+
+
+def frozen_pair(data):
+    """An alignment of fitted autoencoders, of which only the matching is left."""
+    x_sae = FrozenEstimator(small_sae(32).fit(data.X.astype(float)))
+    y_sae = FrozenEstimator(small_sae(40, random_state=1).fit(data.y.astype(float)))
+    matcher = CoactivationMatcher(n_null=1, noise_quantile=0.5)
+    return PostHocAlignedSAE(
+        x_sae=x_sae, y_sae=y_sae, matcher=matcher, random_state=0, device="cpu"
+    )
+
+
+def assert_aligned_alike(first, second, data):
+    exact = ["x_latent", "y_latent", "mutual"]
+    assert_array_equal(first.matches_[exact], second.matches_[exact])
+    inexact = ["correlation", "margin", "decoder_cosine"]
+    assert_allclose(first.matches_[inexact], second.matches_[inexact], atol=1e-12)
+    rows = data.X[:50].astype(float), data.y[:50].astype(float)
+    for ours, theirs in zip(
+        first.transform(*rows), second.transform(*rows), strict=True
+    ):
+        assert_allclose(ours.toarray(), theirs.toarray(), atol=1e-12)
+
+
+@pytest.mark.parametrize("with_groups", [False, True])
+def test_what_is_streamed_is_matched_like_what_is_in_memory(with_groups, monkeypatch):
+    monkeypatch.setattr(_pair_sums, "PAIRS_IN_HAND", 300)
+    monkeypatch.setattr(_pair_sums, "PAIRS_OF_BLOCK", 16)
+    data = make_pairs()
+    groups = None
+    if with_groups:  # rows that repeat within groups, whose pairs are all over
+        groups = np.random.default_rng(0).integers(300, size=1500)
+        data.X = data.X[groups * 5]
+        data.y = data.y[groups * 5 + (np.arange(1500) % 3 == 0)]
+    X, y = data.X.astype(float), data.y.astype(float)
+    sae = frozen_pair(data)
+    expected = clone(sae).fit(X, y, groups=groups)
+    streamed = clone(sae).fit(on_disk(X), on_disk(y), groups=groups)
+    assert_aligned_alike(streamed, expected, data)
+    half = groups[:750] if with_groups else None
+    expected.realign(X[:750], y[:750], half)
+    streamed.realign(on_disk(X[:750]), y[:750], half)
+    assert_aligned_alike(streamed, expected, data)
+
+
+def test_a_repeated_row_is_encoded_once_in_a_part(monkeypatch):
+    data = make_pairs()
+    sae = frozen_pair(data)
+    groups = np.arange(1500) // 5
+    X = on_disk(data.X[groups * 5])
+    encoded, own_codes = [], TopKSAE._own_codes
+
+    def remember(self, X, device):
+        encoded.append((type(X), len(X)))
+        return own_codes(self, X, device)
+
+    monkeypatch.setattr(TopKSAE, "_own_codes", remember)
+    sae.fit(X, on_disk(data.y), groups=groups)
+    assert encoded == [(DiskArray, 1500), (DiskArray, 300)]
+
+
+def test_a_row_of_what_is_streamed_is_seen_once_per_pass(monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        TopKSAE,
+        "fit",
+        lambda self, X, y=None, fit=TopKSAE.fit: (
+            seen.append((type(X), len(X))) or fit(self, X)
+        ),
+    )
+    data = make_pairs(n_rows=300)
+    groups = np.arange(300) // 5
+    sae = PostHocAlignedSAE(16, 2, max_iter=2, matcher=CoactivationMatcher(n_null=0))
+    sae.fit(on_disk(data.X[groups * 5]), on_disk(data.y), groups=groups)
+    assert seen == [(DiskArray, 60), (DiskArray, 300)]
+
+
+def test_intervals_of_what_is_streamed_are_refused_before_training(monkeypatch):
+    def fail(*args):
+        raise AssertionError("trained")
+
+    data = make_pairs(n_rows=300)
+    matcher = CoactivationMatcher(n_bootstrap=20, n_null=0)
+    sae = PostHocAlignedSAE(16, 2, max_iter=2, matcher=matcher)
+    sae.fit(data.X, data.y)
+    with pytest.raises(ValueError, match="n_bootstrap=20 needs the codes of all"):
+        sae.realign(data.X, on_disk(data.y))
+    monkeypatch.setattr(TopKSAE, "fit", fail)
+    with pytest.raises(ValueError, match="n_bootstrap=20 needs the codes of all"):
+        sae.fit(data.X, on_disk(data.y))
+    small = DiskArray(data.X)  # its buffer holds it
+    with pytest.raises(AssertionError, match="trained"):
+        sae.fit(small, data.y)
