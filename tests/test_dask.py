@@ -65,6 +65,7 @@ def scores(search, name):
     return np.array([search.cv_results_[f"split{i}_test_{name}"] for i in range(2)])
 
 
+@pytest.mark.slow
 def test_a_cluster_gives_the_scores_and_models_of_one_process(client):
     search, models = fitted_search(), fitted_models()
     with joblib.parallel_config(backend="dask"):
