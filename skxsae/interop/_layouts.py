@@ -24,11 +24,11 @@ class Weights:
         return name in self._left
 
     def vector(self, name):
-        """An array of one axis."""
-        return self._take(name, 1)
+        """An array of one axis, in float64."""
+        return self._take(name, 1).astype(np.float64)
 
     def matrix(self, name, *, transposed=False):
-        """An array of two axes."""
+        """An array of two axes, which may be large: in its own type."""
         array = self._take(name, 2)
         return array.T if transposed else array
 

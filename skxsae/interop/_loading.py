@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from skxsae._from_arrays import topk_sae_from_arrays
@@ -99,11 +98,11 @@ def load_sae(source, layout, *, config=None, k=None):
     if layout not in LAYOUTS:
         raise ValueError(f"layout={layout!r} must be one of {', '.join(LAYOUTS)}.")
     arrays, config = _read(source, config)
-    weights = Weights(_checked(arrays))
+    weights = Weights(arrays)
     published = LAYOUTS[layout](weights, config)
     weights.check_nothing_left()
     published.check_shapes()
-    return _fitted(published, k, compute_dtype(*arrays.values()))
+    return _fitted(published, k)
 
 
 def _read(source, config):
@@ -145,17 +144,17 @@ def _read_weights(path):
     """Tensors by name, of a file that is not trusted."""
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {path}.")
-    if path.suffix == ".safetensors":
-        try:
-            return load_file(path)
-        except (SafetensorError, ValueError) as error:
-            raise ValueError(f"{path} is not a safetensors file: {error}") from error
+    is_safetensors = path.suffix == ".safetensors"
     try:
+        if is_safetensors:
+            return load_file(path)
         weights = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
     except Exception as error:  # a broken file can raise anything
+        way_out = "" if is_safetensors else " Save a state_dict(), not the model."
         raise ValueError(
-            f"{path} cannot be read as tensors alone: {error} Save the state_dict() of "
-            "a model, not the model."
+            f"{path} cannot be read as tensors alone: {error}{way_out}"
         ) from error
     if not isinstance(weights, dict):
         raise ValueError(
@@ -166,38 +165,34 @@ def _read_weights(path):
 
 
 def _as_arrays(weights):
-    """Arrays by name in float32, or float64 where that is what they are."""
+    """Arrays by name in float32, or float64 where that is what they are, all finite."""
     arrays = {}
     for name, value in weights.items():
-        if isinstance(value, torch.Tensor):
-            if value.layout != torch.strided or value.is_quantized:
-                raise ValueError(f"{name} is no dense tensor.")
-            value = value.detach().cpu()
-            value = (value if value.dtype == torch.float64 else value.float()).numpy()
-        value = np.asarray(value)
-        if value.dtype.kind not in "fiub":
-            raise ValueError(f"{name} is no array of numbers, but {value.dtype}.")
-        arrays[name] = value
+        array = np.asarray(
+            _as_array(name, value) if isinstance(value, torch.Tensor) else value
+        )
+        if array.dtype.kind not in "fiub":
+            raise ValueError(f"{name} is no array of numbers, but {array.dtype}.")
+        if not np.isfinite(array).all():
+            raise ValueError(f"{name} has entries that are NaN or infinite.")
+        arrays[name] = array.astype(compute_dtype(array), copy=False)
     return arrays
 
 
-def _checked(arrays):
-    """The arrays in float64, all finite."""
-    for name, array in arrays.items():
-        if not np.isfinite(array).all():
-            raise ValueError(f"{name} has entries that are NaN or infinite.")
-    return {name: array.astype(np.float64) for name, array in arrays.items()}
+def _as_array(name, tensor):
+    """An array of a tensor of any floating type."""
+    if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
+        raise ValueError(f"{name} is no dense tensor.")
+    if tensor.nbytes > tensor.untyped_storage().nbytes():
+        raise ValueError(f"{name} has shape {tuple(tensor.shape)}, but less is stored.")
+    tensor = tensor.detach().cpu().resolve_conj().resolve_neg()
+    return (tensor.float() if tensor.dtype != torch.float64 else tensor).numpy()
 
 
-def _fitted(published, k, dtype):
+def _fitted(published, k):
     """An estimator that has been fitted to what is published."""
-    arrays = {
-        name: value.astype(dtype) if isinstance(value, np.ndarray) else value
-        for name, value in published.in_unit_norm().items()
-    }
-    return topk_sae_from_arrays(
-        k=_n_active(published, k, len(published.decoder)), **arrays
-    )
+    k = _n_active(published, k, len(published.decoder))
+    return topk_sae_from_arrays(k=k, **published.in_unit_norm())
 
 
 def _n_active(published, k, n_latents):

@@ -65,9 +65,10 @@ class Published:
         if not self.centred:
             # encoder @ x = encoder @ (x - decoder_bias) + encoder @ decoder_bias
             bias = bias + self.encoder @ self.decoder_bias
+        column = scale.astype(self.decoder.dtype)[:, None]
         return {
-            "components": self.decoder / np.where(scale > 0, scale, 1.0)[:, None],
-            "encoder": self.encoder * scale[:, None],
+            "components": self.decoder / np.where(column > 0, column, 1),
+            "encoder": self.encoder * column,
             "encoder_bias": bias * scale,
             "mean": self.decoder_bias,
             "activation": activation,
@@ -76,7 +77,7 @@ class Published:
 
     def _scale(self):
         """What the code of each latent is multiplied by: (m,)."""
-        norms = np.linalg.norm(self.decoder, axis=1)
+        norms = np.linalg.norm(self.decoder.astype(np.float64), axis=1)
         if self.activation in ("relu", "jumprelu") or self.scaled_picks:
             return norms
         # one factor for all, so that the largest stay the largest

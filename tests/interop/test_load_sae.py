@@ -594,10 +594,18 @@ def test_nothing_is_run_that_a_file_holds(tmp_path, how):
     assert not written.exists()
 
 
+@pytest.mark.parametrize("value", [torch.zeros(()).expand(2**40, 2**20),
+                                   torch.zeros(M, D, device="meta")])  # fmt: skip
+def test_tensors_that_are_not_stored(tmp_path, value):
+    torch.save(tensors(matrices()) | {"W_dec": value}, tmp_path / "ae.pt")
+    with pytest.raises(ValueError, match=r"W_dec .*(less is stored|no dense tensor)"):
+        load_sae(tmp_path, "saelens", config={"architecture": "standard"})
+
+
 def test_a_whole_model_is_refused(tmp_path):
     path = tmp_path / "sae.pt"
     torch.save(torch.nn.Linear(2, 3), path)
-    with pytest.raises(ValueError, match=r"Save the state_dict\(\)"):
+    with pytest.raises(ValueError, match=r"Save a state_dict\(\)"):
         load_sae(path, "overcomplete", config={"class": "SAE"})
     torch.save([torch.zeros(3)], path)
     with pytest.raises(ValueError, match="holds a list"):
