@@ -9,11 +9,10 @@ from itertools import pairwise
 from numbers import Integral
 
 import numpy as np
-from sklearn.utils import gen_batches
 from sklearn.utils._param_validation import Interval, validate_params
 
-from skxsae._files import call_given, damaged, find_shards, open_place, split_member
-from skxsae._npy import NpyRows, find_member, stored_at
+from skxsae._files import call_given, find_shards, open_place, split_member
+from skxsae._npy import NpyRows, find_member, reading_archive, stored_at
 from skxsae._parquet import LastGroup, ParquetRows, find_parquet, is_parquet
 
 _FORMS = (
@@ -228,8 +227,8 @@ class DiskArray:
 
     def __iter__(self):
         size = min(_ITERATED_ENTRIES // max(self._n_columns, 1), self._rows_in_hand)
-        for rows in gen_batches(len(self), max(size, 1)):
-            yield from self[rows]
+        for start in range(0, len(self), max(size, 1)):
+            yield from self[start : start + max(size, 1)]
 
     def select(self, rows):
         """Take some of the rows without reading them.
@@ -269,6 +268,7 @@ class DiskArray:
         """
         converted = copy.copy(self)
         converted.dtype = np.dtype(dtype)
+        _check_kind("dtype", converted)
         return converted
 
     def _numbers(self, key):
@@ -309,9 +309,11 @@ class DiskArray:
     def _read(self, rows):
         """Rows of these numbers in the files, as a new array."""
         out = np.empty((len(rows), self._n_columns), dtype=self.dtype)
+        if not out.size:
+            return out
         if isinstance(rows, range) and rows.step == 1:
             self._read_range(rows.start, out)
-        elif out.size:
+        else:
             self._read_scattered(np.asarray(rows, dtype=np.intp), out)
         return out
 
@@ -319,26 +321,30 @@ class DiskArray:
         """Fill `out` with consecutive rows."""
         last = first + len(out)
         for part, start, stop in self._parts_of(first, last):
+            if start == stop:
+                continue
             with part.opened() as read:
                 rows = slice(max(start - first, 0), min(stop, last) - first)
                 self._read_block(read, max(first - start, 0), out[rows])
 
     def _parts_of(self, first, last):
-        """Parts that hold any of the rows from `first` to before `last`."""
-        bounds = pairwise(self._bounds.tolist())
-        for part, (start, stop) in zip(self._parts, bounds, strict=True):
-            if max(start, first) < min(stop, last):
-                yield part, start, stop
+        """Parts from that of row `first` to that of the row before `last`."""
+        number = int(np.searchsorted(self._bounds, first, side="right")) - 1
+        while number < len(self._parts) and self._bounds[number] < last:
+            yield self._parts[number], *self._bounds[number : number + 2].tolist()
+            number += 1
 
     def _read_block(self, read, start, out):
         """Fill `out` with consecutive rows of a part, as much in hand as allowed."""
-        for rows in gen_batches(len(out), self._rows_in_hand):
-            if out.dtype == self._stored_dtype:
-                read(start + rows.start, out[rows])
+        size = self._rows_in_hand
+        for begin in range(0, len(out), size):
+            part = out[begin : begin + size]
+            if part.dtype == self._stored_dtype:
+                read(start + begin, part)
             else:
-                block = np.empty(out[rows].shape, dtype=self._stored_dtype)
-                read(start + rows.start, block)
-                out[rows] = block
+                block = np.empty(part.shape, dtype=self._stored_dtype)
+                read(start + begin, block)
+                part[:] = block
 
     def _read_scattered(self, rows, out):
         """Fill `out` with rows in any order, reading in the order of the files."""
@@ -347,16 +353,18 @@ class DiskArray:
         for part, start, stop in self._parts_of(rows[0], rows[-1] + 1):
             of_part = slice(*np.searchsorted(rows, [start, stop]))
             numbers, places = rows[of_part] - start, order[of_part]
+            if not len(numbers):
+                continue
             with part.opened() as read:
                 for near in _runs(numbers, part.gap_rows, self._rows_in_hand):
                     self._read_near(read, numbers[near], places[near], out)
 
     def _read_near(self, read, rows, places, out):
         """Read sorted rows of a part that are near to each other to their places."""
-        n_rows = int(rows[-1] - rows[0]) + 1
-        if n_rows == len(rows) and (np.diff(places) == 1).all():
+        if (np.diff(rows) == 1).all() and (np.diff(places) == 1).all():
             self._read_block(read, int(rows[0]), out[places[0] : places[-1] + 1])
             return
+        n_rows = int(rows[-1] - rows[0]) + 1
         block = np.empty((n_rows, self._n_columns), dtype=self._stored_dtype)
         read(int(rows[0]), block)
         out[places] = block[rows - rows[0]]
@@ -367,16 +375,17 @@ def _runs(rows, gap, longest):
     breaks = np.flatnonzero(np.diff(rows) > 1 + gap) + 1
     for start, stop in pairwise([0, *breaks.tolist(), len(rows)]):
         while start < stop:
-            # as far as one block reaches
-            reach = np.searchsorted(rows[start:stop], rows[start] + longest)
-            yield slice(start, start + int(reach))
-            start += int(reach)
+            # as far as one block reaches, and no more if rows repeat
+            reach = int(np.searchsorted(rows[start:stop], rows[start] + longest))
+            end = start + min(reach, longest)
+            yield slice(start, end)
+            start = end
 
 
 def _rows_of(key):
     """The part of an index that chooses rows; columns are all or refused."""
     if not isinstance(key, tuple):
-        return key
+        return slice(None) if key is Ellipsis else key
     everything = [
         part is Ellipsis or (isinstance(part, slice) and part == slice(None))
         for part in key[1:]
@@ -470,12 +479,9 @@ class _Opening:
 
 def _member(given, file, member):
     """Rows of an array in an archive, which must be stored as it is."""
-    try:
-        with file.open() as stream, zipfile.ZipFile(stream) as archive:
-            info = find_member(given, archive, member)
-    except zipfile.BadZipFile as error:
-        raise damaged(given, error) from error
-    start = stored_at(file, info)
+    with reading_archive(given), file.open() as stream:
+        info = find_member(given, zipfile.ZipFile(stream), member)
+        start = stored_at(file, info)
     if start is None:
         raise ValueError(
             f"{given} is compressed, so that its rows cannot be read one by one. Write "

@@ -8,10 +8,12 @@ from sklearn.model_selection import GroupShuffleSplit
 from sklearn.utils import Bunch
 from sklearn.utils._param_validation import Interval, validate_params
 
-from skxsae.datasets._arrays import MMAP_MODES, call_given, load_given
+from skxsae._disk_array import DiskArray
+from skxsae._files import call_given
+from skxsae.datasets._arrays import MMAP_MODES, load_given
 from skxsae.datasets._equal_rows import first_equal_rows
 
-_VIEW = [str, os.PathLike, np.ndarray]
+_VIEW = [str, os.PathLike, np.ndarray, DiskArray]
 _COLUMN = [str, os.PathLike, "array-like", None]
 
 
@@ -44,14 +46,16 @@ def load_paired_arrays(
     Each row of `y` makes one pair. Its row of `x` is the row of the same number or,
     where several rows of `y` belong to one row of `x` (captions of one image), the
     row that `x_rows` or `groups` says. The views stay on disk: the pairs of a batch
-    are ``X[x_rows[batch]]`` and ``y[batch]``.
+    are ``X[x_rows[batch]]`` and ``y[batch]``. Where they are of type
+    :class:`DiskArray`, ``X.select(x_rows[train])`` and ``y.select(train)`` are the
+    pairs to train on, still on disk.
 
     Parameters
     ----------
-    x : str, path-like or ndarray of shape (n_rows_x, n_features_x)
+    x : str, path-like, ndarray or DiskArray of shape (n_rows_x, n_features_x)
         First view: an array, or where to find it, as in :func:`load_array`.
 
-    y : str, path-like or ndarray of shape (n_pairs, n_features_y)
+    y : str, path-like, ndarray or DiskArray of shape (n_pairs, n_features_y)
         Second view, likewise.
 
     groups : str, path-like or array-like of shape (n_pairs,), default=None
@@ -84,9 +88,9 @@ def load_paired_arrays(
     :class:`~sklearn.utils.Bunch`
         Dictionary-like object, with the following attributes.
 
-        X : ndarray or memmap of shape (n_rows_x, n_features_x)
+        X : ndarray, memmap or DiskArray of shape (n_rows_x, n_features_x)
             First view, as stored.
-        y : ndarray or memmap of shape (n_pairs, n_features_y)
+        y : ndarray, memmap or DiskArray of shape (n_pairs, n_features_y)
             Second view, as stored.
         x_rows : ndarray of shape (n_pairs,)
             Row of `X` of each row of `y`. If `groups` is None, the first of those that

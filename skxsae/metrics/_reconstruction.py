@@ -4,6 +4,8 @@ import numpy as np
 from sklearn.utils import check_array, check_consistent_length, gen_batches
 from sklearn.utils._param_validation import StrOptions, validate_params
 
+from skxsae._disk_array import DiskArray
+
 _ROWS_PER_BATCH = 4096
 
 
@@ -252,13 +254,13 @@ def _check_reconstruction(X, X_hat):
 
 
 def _as_2d(X, name):
-    """`X` itself if it is a float array, else a checked copy."""
+    """`X` itself if it is an array of floats, also on disk, else a checked copy."""
     if np.ndim(X) != 2:
         raise ValueError(
             f"{name} must be 2-dimensional, one row per sample, got {np.ndim(X)} "
             "dimensions."
         )
-    if isinstance(X, np.ndarray) and X.dtype.kind == "f" and X.shape[0]:
+    if isinstance(X, (np.ndarray, DiskArray)) and X.dtype.kind == "f" and X.shape[0]:
         return X
     return check_array(X, dtype=[np.float64, np.float32], input_name=name)
 
