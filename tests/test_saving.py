@@ -842,7 +842,7 @@ def edit_node(document, data):
     for parent in parents:
         owner = owner[parent]
     if data.draw(st.booleans()):
-        owner[key] = data.draw(ODD)
+        owner[key] = copy.deepcopy(data.draw(ODD))
     else:
         del owner[key]
 
@@ -857,7 +857,7 @@ ARRAY_EDITS = [
     lambda array: array.astype(np.float32),
     lambda array: array.astype(bool),
     lambda array: np.full_like(array, 99),
-    lambda array: -np.abs(array.astype(np.int8)).astype(array.dtype),
+    lambda array: (-1 - array.astype(bool).astype(int)).astype(array.dtype),
     lambda array: np.full(array.shape, np.nan, np.float32),
     lambda array: np.full(array.shape, np.iinfo(np.int64).max),
     lambda array: np.full(array.shape, 1e300),

@@ -1,13 +1,11 @@
 """What each class holds once it is fitted, and whether that fits together."""
 
-import copy
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
 from scipy import sparse
-from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 
 from skxsae._activations import ACTIVATIONS
@@ -32,8 +30,8 @@ from skxsae._saving._checks import (
     size,
     strings,
     table,
-    told,
 )
+from skxsae._saving._streams import check_stream
 from skxsae._streaming import Stream
 from skxsae._topk_sae import TopKSAE
 from skxsae._translation import Translation
@@ -168,6 +166,8 @@ def _check_post_hoc(sae):
     for name, expected in columns.items():
         if name not in matches or not np.array_equal(matches[name], expected):
             raise ValueError(f"has another {name} in matches_ than in matcher_")
+    if not {"margin", "above_noise"} <= set(matches):
+        raise ValueError("lacks margin or above_noise in matches_")
     soft = matcher.assignment == "soft"
     for view in (sae.x_sae_, sae.y_sae_):
         if hasattr(view, "translation_") != soft:
@@ -197,73 +197,6 @@ def _check_index(index):
 def _check_frozen(frozen):
     """One of these estimators, frozen."""
     instance(*ESTIMATORS)(frozen.estimator, {})
-
-
-def _check_stream(estimator):
-    """Rows that wait and a state of the training, as a stream would go on from."""
-    stream = estimator._stream
-    if stream.pending is None:
-        raise ValueError("has a _stream without rows that wait")
-    widths = [estimator.n_features_in_]
-    if hasattr(estimator, "_n_features_of_y"):
-        widths.append(estimator._n_features_of_y)
-    sizes: dict = {}
-    if len(stream.pending) != len(widths):
-        raise ValueError(f"has a _stream of {len(stream.pending)} views")
-    for rows, width in zip(stream.pending, widths, strict=True):
-        array("f", "rows", width)(rows, sizes)
-    for normalization, width in zip(stream.normalizations or [], widths, strict=False):
-        array("f", width)(normalization.offset, {})
-    if stream.trainer_state is not None:
-        _check_trainer_state(estimator, stream)
-
-
-def _check_trainer_state(estimator, stream):
-    """Tensors of the shapes of a new fit of the same model."""
-    sae = getattr(estimator, "x_sae_", estimator)
-    if stream.sizes != (getattr(sae, "n_latents_", None), getattr(sae, "k_", None)):
-        raise ValueError(f"has a _stream of the sizes {stream.sizes}")
-    trainer = _new_trainer(estimator, stream)
-    _check_alike(stream.trainer_state, trainer.state())
-    try:
-        trainer.load(stream.trainer_state)
-    except RuntimeError as error:  # a generator that is none
-        raise ValueError(f"has a _stream that does not go on: {error}") from error
-
-
-def _new_trainer(estimator, stream):
-    """What trains the model of a stream, before its first step."""
-    new = copy.copy(stream)
-    new.trainer_state = None
-    small = clone(estimator).set_params(device="cpu", random_state=0)
-    rows = [np.zeros((2, X.shape[1]), X.dtype) for X in stream.pending]
-    return new._start_or_resume(small, rows, []).trainer
-
-
-def _check_alike(value, expected):
-    """The same types, names and shapes, all the way down."""
-    if type(value) is not type(expected):
-        raise ValueError(f"has {told(value)} in its _stream, not {told(expected)}")
-    if isinstance(expected, dict):
-        if set(value) != set(expected):
-            raise ValueError(f"has the entries {sorted(value)} in its _stream")
-        for name in expected:
-            _check_alike(value[name], expected[name])
-    elif isinstance(expected, (list, tuple)):
-        if len(value) != len(expected):
-            raise ValueError(f"has {len(value)} parts in its _stream")
-        for part, other in zip(value, expected, strict=True):
-            _check_alike(part, other)
-    elif isinstance(expected, np.ndarray):
-        same = value.dtype == expected.dtype and value.shape == expected.shape
-        # the state of a generator has the length of its device
-        if not same and not value.dtype == expected.dtype == np.uint8:
-            raise ValueError(
-                f"has an array of {value.dtype} and shape {value.shape} in its "
-                f"_stream, not of {expected.dtype} and {expected.shape}"
-            )
-        if not np.isfinite(value).all():
-            raise ValueError("has a NaN or an infinity in its _stream")
 
 
 _OF_ONE_VIEW = {
@@ -409,9 +342,10 @@ def check_contents(thing):
     name, contents = type(thing).__name__, {**ESTIMATORS, **RECORDS}[type(thing)]
     attributes = vars(thing)
     fitted = [attribute for attribute in contents.fitted if attribute in attributes]
-    needed = {*contents.fitted, *_NEEDED.intersection(contents.others)}
-    absent = needed.difference(attributes)
-    if fitted and absent:
+    needed = {*contents.fitted} if fitted else set()
+    if fitted or "_stream" in attributes:
+        needed |= _NEEDED.intersection(contents.others)
+    if absent := needed.difference(attributes):
         raise ValueError(f"{name} lacks {min(absent)}")
     sizes: dict = {}
     for attribute, check in {**contents.fitted, **contents.others}.items():
@@ -424,7 +358,7 @@ def check_contents(thing):
         if fitted or not contents.fitted:
             contents.together(thing)
         if "_stream" in attributes:
-            _check_stream(thing)
+            check_stream(thing)
 
 
 @contextmanager
