@@ -18,7 +18,7 @@ from skxsae._cli._evaluate import chance_recalls
 from skxsae._cli._figure import can_plot
 from skxsae._cli._methods import METHODS
 from skxsae._cli._output import new_folder
-from skxsae.datasets import load_emoji, load_paired_arrays
+from skxsae.datasets import DiskArray, load_emoji, load_paired_arrays
 from skxsae.metrics import recall_at_k_score
 
 N_IMAGES, N_PAIRS, WIDTH = 120, 240, 12
@@ -73,6 +73,32 @@ def test_all_methods_on_own_arrays(arrays, capsys):
     written = {path.name for path in Path("out").iterdir()}
     assert written == {"report.json", "figure.png", *report["models"]}
     assert [path.name for path in arrays.iterdir() if path.name.startswith(".")] == []
+
+
+def test_folders_of_files_give_the_report_of_one_file(arrays, monkeypatch):
+    methods = ["--methods", "post_hoc", "dense"]
+    expected = run(*OWN, *SMALL, *methods)
+    for name, rows in (
+        ("img_emb", np.load("images.npy")),
+        ("text_emb", np.load("captions.npz")["text"]),
+    ):
+        Path(name).mkdir()
+        for number, part in enumerate(np.array_split(rows, 7)):
+            np.save(f"{name}/{name}_{number}.npy", part)
+
+    def refuse(array, *args, **kwargs):
+        raise AssertionError(f"{array} is loaded at once")
+
+    monkeypatch.setattr(DiskArray, "__array__", refuse)
+    folders = ["--x", "img_emb", "--y", "text_emb", *OWN[4:]]
+    report = run(*folders, *SMALL, "--methods", "post_hoc", "--overwrite")
+    monkeypatch.undo()
+    monkeypatch.chdir(arrays)
+    assert report["concepts"] == expected["concepts"]
+    report = run(*folders, *SMALL, *methods, "--overwrite")
+    for row, other in zip(report["table"], expected["table"], strict=True):
+        del row["seconds"], other["seconds"]
+        assert row == other
 
 
 def test_numbers_are_those_of_the_saved_model_on_held_out_groups(arrays):

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.utils import Bunch
 
+from skxsae._disk_array import DiskArray
 from skxsae._validation import check_finite
 from skxsae.datasets import load_emoji, load_paired_arrays, make_paired_features
 from skxsae.datasets._equal_rows import first_equal_rows
@@ -50,8 +51,8 @@ class Pairs:
     """Two views with their pairing, their split and how to call their rows."""
 
     description: str
-    X: np.ndarray  # (n_rows_x, n_features_x)
-    y: np.ndarray  # (n_pairs, n_features_y)
+    X: np.ndarray | DiskArray  # (n_rows_x, n_features_x)
+    y: np.ndarray | DiskArray  # (n_pairs, n_features_y)
     x_rows: np.ndarray  # (n_pairs,), row of X of each pair
     groups: np.ndarray  # (n_pairs,)
     train: np.ndarray  # (n_train,), sorted pairs
@@ -86,10 +87,12 @@ class Pairs:
 
 
 def take(array, rows):
-    """Some rows of an array, without a copy where they are consecutive."""
+    """Some rows of an array, which stay on disk if they are there."""
     if len(rows) and rows[-1] - rows[0] + 1 == len(rows) and (np.diff(rows) == 1).all():
-        return array[rows[0] : rows[-1] + 1]
-    return array[rows]
+        rows = slice(rows[0], rows[-1] + 1)
+    if isinstance(array, np.memmap):
+        array = DiskArray(array)
+    return array.select(rows) if isinstance(array, DiskArray) else array[rows]
 
 
 def load_pairs(arguments):
