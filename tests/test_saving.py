@@ -3,10 +3,12 @@ import copy
 import json
 import struct
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
 import pytest
+import saved_estimators
 import sklearn
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -29,7 +31,7 @@ from skxsae import (
     TopKSAE,
 )
 from skxsae._from_arrays import topk_sae_from_arrays
-from skxsae._saving._files import signed
+from skxsae._saving._files import FORMAT, signed
 from skxsae._saving._values import DTYPES, decode, encode
 from skxsae.baselines import SparseBaseline
 from skxsae.interventions import ModalityFilter, ModalityGapRemover
@@ -904,3 +906,47 @@ def test_weights_of_others_are_told_apart(tmp_path):
     save_file({"W_enc": np.zeros((2, 2))}, tmp_path / "sae.safetensors")
     with pytest.raises(ValueError, match=r"not one that skxsae\.save wrote"):
         skxsae.load(tmp_path / "sae.safetensors")
+
+
+@pytest.mark.parametrize(
+    "path",
+    sorted(saved_estimators.FOLDER.glob("format_*/*.safetensors")),
+    ids=lambda path: f"{path.parent.name}/{path.stem}",
+)
+def test_files_of_all_formats_are_read(path):
+    loaded = skxsae.load(path)
+    if path.stem == "stream":
+        n_iter = loaded.n_iter_
+        loaded.partial_fit(saved_estimators.numbers(8, saved_estimators.N_FEATURES))
+        assert loaded.n_iter_ == n_iter + 1
+    else:
+        assert_same(saved_estimators.estimators()[path.stem], loaded)
+
+
+def test_there_are_files_of_the_current_format():
+    folder = saved_estimators.FOLDER / f"format_{FORMAT}"
+    names = {path.stem for path in folder.glob("*.safetensors")}
+    assert names == {*saved_estimators.estimators(), "stream"}
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 50_000
+
+
+def test_a_parameter_that_is_newer_than_a_file_has_its_default(saved, tmp_path):
+    def change(node, arrays):
+        del node["params"]["precision"]
+
+    loaded = changed(saved, "TopKSAE batch_topk", change, tmp_path)
+    assert loaded.precision == TopKSAE().precision
+
+
+def test_many_threads_load_and_save_the_same_model(tmp_path):
+    saes = [TopKSAE(8, k, **FAST).fit(X) for k in (2, 3)]
+    skxsae.save(saes[0], tmp_path / "sae")
+
+    def go(number):
+        skxsae.save(saes[number % 2], tmp_path / "sae")
+        return skxsae.load(tmp_path / "sae")
+
+    with ThreadPoolExecutor(4) as pool:
+        for loaded in pool.map(go, range(40)):
+            assert_same(loaded, saes[loaded.k - 2])
+    assert len(list((tmp_path / "sae").iterdir())) == 2
