@@ -6,6 +6,7 @@ import os
 import time
 import warnings
 import zlib
+from contextlib import contextmanager
 from numbers import Integral
 from pathlib import Path
 
@@ -21,6 +22,8 @@ logger = logging.getLogger("skxsae")
 
 _SUFFIX = ".skxsae-fit"
 _FORMAT = 1
+# what a fit raises that is to go on from something else than a state of it
+_BAD_STATE = (LookupError, TypeError, ValueError, RuntimeError, ArithmeticError)
 
 
 class Checkpoint:
@@ -157,7 +160,7 @@ class StateFile:
         for path in found:
             try:
                 header, arrays = _read(path)
-            except (OSError, ValueError, SafetensorError) as error:
+            except (OSError, ValueError, RecursionError, SafetensorError) as error:
                 damages.append(f"{path.name}: {error}")
                 continue
             if damages:
@@ -170,7 +173,7 @@ class StateFile:
                 path.replace(self.path)
             self._check(header)
             logger.info("going on from %s", self.path)
-            return header["state"], arrays
+            return header.get("state"), arrays
         if damages:
             raise ValueError(
                 f"All states of a fit in {str(self.path.parent)!r} are damaged "
@@ -178,14 +181,26 @@ class StateFile:
             )
         return None
 
+    @contextmanager
+    def restoring(self):
+        """Name the file if a fit cannot go on from what it holds."""
+        try:
+            yield
+        except _BAD_STATE as error:
+            raise ValueError(
+                f"{str(self.path)!r} does not hold a state of this fit ({error!r}). "
+                "Delete it to begin anew."
+            ) from error
+
     def _check(self, header):
         """Refuse the state of another fit."""
-        if header["format"] != _FORMAT:
+        if header.get("format") != _FORMAT:
             raise ValueError(
-                f"{str(self.path)!r} was written by skxsae {header['version']} in "
+                f"{str(self.path)!r} was written by skxsae {header.get('version')} in "
                 f"another format. Delete it to begin anew, or go on with that version."
             )
-        saved = header["what"]
+        saved = header.get("what")
+        saved = saved if isinstance(saved, dict) else {}
         for name, value in json.loads(json.dumps(self.what)).items():
             if saved.get(name) != value:
                 raise ValueError(
@@ -211,8 +226,8 @@ class StateFile:
             "version": __version__,
             "what": self.what,
             "state": numbers,
-            "checksum": _checksum(arrays),
         }
+        header["checksum"] = _checksum(header, arrays)
         try:
             with replacing(self.path) as unfinished:
                 save_file(arrays, unfinished, {"skxsae": json.dumps(header)})
@@ -230,16 +245,18 @@ class StateFile:
 def _read(path):
     """Header and arrays of a file that is whole."""
     with safe_open(path, "numpy") as file:
-        header = json.loads((file.metadata() or {})["skxsae"])
+        header = json.loads((file.metadata() or {}).get("skxsae", ""))
         arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    if header["checksum"] != _checksum(arrays):
+    checksum = header.pop("checksum", None) if isinstance(header, dict) else None
+    if checksum != _checksum(header, arrays):
         raise ValueError("its checksum is wrong")
     return header, arrays
 
 
-def _checksum(arrays):
-    """CRC-32 of all numbers."""
-    checksum = 0
-    for _, array in sorted(arrays.items()):
-        checksum = zlib.crc32(array.tobytes(), checksum)
+def _checksum(header, arrays):
+    """CRC-32 of a header, and of names, types, shapes and numbers of arrays."""
+    checksum = zlib.crc32(json.dumps(header, sort_keys=True).encode())
+    for name, array in sorted(arrays.items()):
+        head = json.dumps([name, array.dtype.str, array.shape])
+        checksum = zlib.crc32(array.tobytes(), zlib.crc32(head.encode(), checksum))
     return checksum

@@ -12,7 +12,7 @@ def replacing(path):
 
     What is in place is on the disk, too: a loss of power does not lose it.
     """
-    path = Path(path).resolve()  # what a link leads to
+    path = Path(os.path.realpath(path))  # what a link leads to
     unfinished = path.with_name(f".{path.name}.{uuid4().hex}.part")
     unfinished.touch(exist_ok=False)
     try:
