@@ -21,6 +21,7 @@ _FORMS = (
     "that fsspec reads, a 2-D array, or a list of such parts"
 )
 BUFFER_BYTES = 2**28
+_SHARE_IN_HAND = 8  # of the buffer; row groups of Parquet may take half of it
 _ITERATED_ENTRIES = 2**22
 
 
@@ -301,10 +302,10 @@ class DiskArray:
 
     @property
     def _rows_in_hand(self):
-        """Rows that are read or converted at once: half of the buffer."""
+        """Rows that are read or converted at once, of which there may be two copies."""
         itemsize = max(self._stored_dtype.itemsize, self.dtype.itemsize)
         row_bytes = max(itemsize * self._n_columns, 1)
-        return max(self.buffer_bytes // (2 * row_bytes), 1)
+        return max(self.buffer_bytes // (_SHARE_IN_HAND * row_bytes), 1)
 
     def _read(self, rows):
         """Rows of these numbers in the files, as a new array."""
