@@ -6,9 +6,11 @@ import warnings
 import zipfile
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from _fuzzing.loader import Canary, Loader
-from skxsae.datasets import load_array, load_paired_arrays
+from skxsae.datasets import DiskArray, load_array, load_paired_arrays
 
 
 def _draw_array(rng, n_rows=None):
@@ -224,7 +226,108 @@ def check_pair(data):
     assert np.array(data.X[data.x_rows[:2]]).ndim == 2
 
 
+# arrays that are read by rows
+
+
+def _write_disk_array(folder, rng):
+    array = rng.standard_normal((int(rng.integers(1, 30)), int(rng.integers(1, 6))))
+    array = np.asarray(array.astype(rng.choice(["<f2", ">f4", "<f8", "<i4"])))
+    kind = rng.integers(3)
+    if kind == 0:
+        np.save(folder / "input.npy", np.asarray(array, order=rng.choice(["C", "F"])))
+    elif kind == 1:
+        np.savez(folder / "input.npz", a=array)
+    else:
+        _write_shards(folder, rng)
+
+
+def _write_hostile_disk_array(folder, rng, canary):
+    if rng.random() < 0.5:
+        _write_hostile_npy(folder, rng, canary)
+    else:
+        _write_hostile_shards(folder, rng, canary)
+
+
+def _write_parquet(folder, rng):
+    n_rows, width = int(rng.integers(1, 30)), int(rng.integers(1, 6))
+    rows = rng.standard_normal((n_rows, width))
+    kind = (
+        pa.list_(pa.float32(), width) if rng.random() < 0.5 else pa.list_(pa.float32())
+    )
+    column = pa.array(list(rows), kind)
+    size = int(rng.integers(1, 12))
+    pq.write_table(
+        pa.table({"a": column}), folder / "input.parquet", row_group_size=size
+    )
+
+
+def _write_hostile_parquet(folder, rng, canary):
+    kinds = [pa.list_(pa.float32()), pa.list_(pa.float64(), 2), pa.list_(pa.string())]
+    kinds += [pa.list_(pa.list_(pa.float32())), pa.float32(), pa.list_(pa.bool_())]
+    column = _draw_lists(rng, kinds[rng.integers(len(kinds))])
+    columns = {"a": column}
+    if rng.random() < 0.2:
+        columns[str(rng.choice(["b", "", "a.b", "list"]))] = column
+    pq.write_table(pa.table(columns), folder / "input.parquet", row_group_size=3)
+
+
+def _draw_lists(rng, kind):
+    """A column with missing rows, missing numbers, or rows of several lengths."""
+    if not pa.types.is_nested(kind):
+        return pa.array([1.0, None, 3.0], kind)
+    values = [1.0, np.nan, np.inf, None if rng.random() < 0.3 else 0.5]
+    if pa.types.is_string(kind.value_type):
+        values = ["a", "1", None, ""]
+    elif pa.types.is_boolean(kind.value_type):
+        values = [True, False, None, True]
+    elif pa.types.is_list(kind.value_type):
+        values = [[1.0], [], None, [2.0]]
+    is_fixed = pa.types.is_fixed_size_list(kind)
+    lengths = [2] if is_fixed or rng.random() < 0.5 else [0, 1, 2, 3]
+    rows = [
+        [values[rng.integers(4)] for _ in range(rng.choice(lengths))] for _ in range(7)
+    ]
+    return pa.array([None if rng.random() < 0.1 else row for row in rows], kind)
+
+
+def _read_disk_array(folder, rng):
+    found = sorted(folder.glob("input*"), key=lambda path: path.suffix)
+    source = found[-1] if found else folder / "input.npy"
+    source = f"{source}:a" if source.suffix == ".npz" else source
+    array = DiskArray(source, buffer_bytes=2**20)
+    n_rows = len(array)
+    array[: min(n_rows, 5)], array[-3:], array[:: max(n_rows // 3, 1)]
+    if n_rows:
+        array[rng.integers(n_rows, size=5)], array.select([0])[:]
+    if array.size < 10**5:
+        np.asarray(array), sum(1 for _ in array)
+    return array
+
+
+def check_disk_array(array):
+    """Rows of real numbers."""
+    assert array.dtype.kind in "fiub"
+    assert array.ndim == 2
+    assert array[:2].shape[1:] == array.shape[1:]
+
+
 LOADERS = {
+    "DiskArray": Loader(
+        _write_disk_array,
+        _read_disk_array,
+        check_disk_array,
+        _write_hostile_disk_array,
+        (ValueError, OSError),
+        "input",
+    ),
+    "DiskArray, Parquet": Loader(
+        _write_parquet,
+        _read_disk_array,
+        check_disk_array,
+        _write_hostile_parquet,
+        (ValueError, OSError),
+        "input",
+    ),
     "npy": Loader(
         _write_npy,
         _read_npy,

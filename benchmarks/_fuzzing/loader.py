@@ -19,7 +19,7 @@ class Loader:
     hostile: object = None
     allowed: tuple = (ValueError,)
     says: str = ""
-    warns: tuple = ()  # modules whose own warnings may come through
+    warns: tuple = ()  # parts of warnings, or of their files, that may come through
 
 
 class Canary:

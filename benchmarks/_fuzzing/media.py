@@ -220,7 +220,7 @@ LOADERS = {
         check_picture,
         _write_hostile_picture,
         (Unreadable,),
-        warns=("PIL",),
+        warns=("/PIL/",),
     ),
     "sounds": Loader(
         _write_sound, _read_sound, check_sound, _write_hostile_sound, (Unreadable,)

@@ -182,7 +182,7 @@ def _into_link(path, paths, rng):
     """A link to nothing or to itself has the name of the file."""
     if path.is_file():
         path.unlink()
-        os.symlink(path.name if rng.random() < 0.5 else "../../nothing", path)
+        os.symlink(path.name if rng.random() < 0.5 else "nothing", path)
 
 
 def _add_file(path, paths, rng):
