@@ -99,10 +99,11 @@ def load_sae(source, layout, *, config=None, k=None):
         raise ValueError(f"layout={layout!r} must be one of {', '.join(LAYOUTS)}.")
     arrays, config = _read(source, config)
     weights = Weights(arrays)
-    published = LAYOUTS[layout](weights, config)
-    weights.check_nothing_left()
-    published.check_shapes()
-    return _fitted(published, k)
+    with np.errstate(all="ignore"):  # what has overflowed is refused at the end
+        published = LAYOUTS[layout](weights, config)
+        weights.check_nothing_left()
+        published.check_shapes()
+        return _fitted(published, k)
 
 
 def _read(source, config):
