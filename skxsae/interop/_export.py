@@ -9,6 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 from skxsae._encoding import Encoder
 from skxsae._replacing import replacing
 from skxsae._topk_sae import TopKSAE
+from skxsae._views import as_tensor
 from skxsae.baselines import SparseBaseline
 from skxsae.interop._torch_sae import TorchSAE
 
@@ -88,12 +89,8 @@ def to_torch(estimator):
         decoder=fitted.decoder,
     )
     if translation is not None:
-        source = translation.weight * translation.source
-        _set(
-            module,
-            source=torch.from_numpy(source),
-            target=torch.from_numpy(translation.target),
-        )
+        source, target = map(as_tensor, (translation.source, translation.target))
+        _set(module, source=translation.weight * source, target=target)
     return module.eval()
 
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pytest
 import torch
@@ -135,6 +136,14 @@ def test_the_module_is_a_copy():
     assert sae.mean_.max() < 50
     assert not module.training
     assert not any(tensor.requires_grad for tensor in module.buffers())
+
+
+def test_weights_that_are_mapped_from_a_file(tmp_path):
+    sae, X = model("soft x")
+    joblib.dump(sae, tmp_path / "sae.joblib")
+    mapped = joblib.load(tmp_path / "sae.joblib", mmap_mode="r")
+    assert not mapped.translation_.target.flags.writeable
+    assert_same(sae, to_torch(mapped), X)
 
 
 def test_gradients_reach_the_samples():
