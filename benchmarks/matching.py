@@ -1,5 +1,6 @@
 """Matching from sparse codes beside the dense way: seconds, memory and the sum matched.
 
+"sums" adds up the codes part by part, as where a view is larger than memory.
 Codes are drawn at random, with uneven firing rates: lognormal ones, or those of a
 trained autoencoder that a file holds.
 """
@@ -17,6 +18,8 @@ from scipy import sparse
 from scipy.optimize import linear_sum_assignment
 
 from skxsae import CoactivationMatcher
+from skxsae._distributed import ALONE
+from skxsae._pair_sums import parts_of
 
 MIN_FIRES = 10
 
@@ -142,12 +145,12 @@ def run_on_files(method, paths):
     return {**seconds, "peak_mib": status_mib("VmHWM") - before, **figures}
 
 
-def match_sparse(x, y, n_null="auto"):
+def match_sparse(x, y, n_null="auto", fit=CoactivationMatcher.fit):
     """Our matcher, with its noise floor."""
     matcher = CoactivationMatcher(min_fires=MIN_FIRES, n_null=n_null, random_state=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        matcher.fit(x, y)
+        fit(matcher, x, y)
     trace = float(np.nansum(matcher.scores_))
     figures = {
         "trace": trace,
@@ -157,6 +160,15 @@ def match_sparse(x, y, n_null="auto"):
     if n_null != 0:
         figures["above_noise"] = int(matcher.above_noise_.sum())
     return figures
+
+
+def fit_from_sums(matcher, x, y):
+    """Fit a matcher on parts of the codes."""
+    n_pairs = x.shape[0]
+    parts = parts_of(slice(0, n_pairs), np.random.default_rng(0))
+    matcher._fit_parts(
+        ((rows, x[rows], y[rows], None) for rows in parts), n_pairs, ALONE
+    )
 
 
 def match_dense(x, y):
@@ -189,6 +201,7 @@ METHODS = {
     "nonzeros": count_firing_together,
     "sparse": match_sparse,
     "sparse_no_null": functools.partial(match_sparse, n_null=0),
+    "sums": functools.partial(match_sparse, fit=fit_from_sums),
     "dense": match_dense,
 }
 

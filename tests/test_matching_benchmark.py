@@ -37,6 +37,16 @@ def test_both_ways_match_the_same_sum(matching):
     assert ours["relative_gap"] < 1e-12
 
 
+def test_the_way_from_sums_matches_the_same(matching, monkeypatch):
+    monkeypatch.setattr("skxsae._pair_sums.PAIRS_IN_HAND", 100)
+    monkeypatch.setattr("skxsae._pair_sums.PAIRS_OF_BLOCK", 10)
+    codes = matching.draw_codes(500, 60, k=6, spread=1, shared=0.5, seed=0)
+    sums, whole = (matching.METHODS[name](*codes) for name in ("sums", "sparse"))
+    assert sums["trace"] == pytest.approx(whole["trace"], rel=1e-12)
+    assert sums["matched"] == whole["matched"]
+    assert 0 < sums["above_noise"] <= sums["matched"]
+
+
 def test_pairs_that_fire_together_are_counted(matching):
     x, y = matching.draw_codes(500, 60, k=6, spread=1, shared=0.5, seed=0)
     together = np.count_nonzero(x.toarray().T @ y.toarray())
