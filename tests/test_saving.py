@@ -90,6 +90,7 @@ PLAIN = st.one_of(
     st.floats(),
     st.text(),
     st.floats(width=32).map(np.float32),
+    st.floats(width=16).map(np.float16),
     st.integers(0, 255).map(np.uint8),
     st.booleans().map(np.bool_),
     st.text(st.characters(exclude_characters="\0"), max_size=5).map(np.str_),
