@@ -89,6 +89,11 @@ def _one_of(value, known, name):
 
 def saelens(weights, config):
     """An autoencoder of SAELens, with the content of its cfg.json."""
+    if not config:
+        raise ValueError(
+            "There is no cfg.json, and weights do not say what is done with them: pass "
+            "its content, such as config={'architecture': 'topk', 'k': 32}."
+        )
     config = _with_pre_6_names(config)
     architecture = config.get("architecture", "standard")
     if architecture == "standard" and config.get("activation_fn") == "topk":

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 
-from skxsae import PostHocAlignedSAE, TopKSAE
+from skxsae import PostHocAlignedSAE, TopKSAE, load, save
 from skxsae.interop import load_sae
 
 D, M, K = 12, 40, 5
@@ -497,7 +497,7 @@ def standard(**more):
     return matrices() | more
 
 
-def test_the_result_is_an_ordinary_estimator():
+def test_the_result_is_an_ordinary_estimator(tmp_path):
     sae = load_sae(standard(), "saelens", config={"architecture": "standard"})
     assert isinstance(sae, TopKSAE)
     assert sae.n_latents == sae.n_latents_ == M
@@ -507,8 +507,10 @@ def test_the_result_is_an_ordinary_estimator():
     assert sae.score(X) < 1
     sae.set_params(transform_algorithm="omp", k=3)
     assert sae.transform(X).shape == (60, M)
-    pickle.loads(pickle.dumps(sae)).transform(X)
+    save(sae, tmp_path / "sae")
+    assert (load(tmp_path / "sae").transform(X) != sae.transform(X)).nnz == 0
     clone(sae).set_params(max_iter=1).fit(X)
+    assert sae.set_params(batch_size=20).partial_fit(X).n_iter_ == 3
     with pytest.raises(ValueError, match="12 features"):
         sae.transform(X[:, 1:])
 
@@ -559,6 +561,16 @@ def test_a_threshold_of_another_length():
     weights = standard(threshold=np.zeros(M + 1))
     with pytest.raises(ValueError, match="threshold has shape"):
         load_sae(weights, "saelens", config={"architecture": "jumprelu"})
+
+
+def test_weights_alone_do_not_say_what_is_done_with_them(tmp_path):
+    for layout in ("saelens", "dictionary_learning", "overcomplete"):
+        with pytest.raises(ValueError, match="pass"):
+            load_sae(standard(), layout)
+    folder = saelens_folder(tmp_path, standard())
+    (folder / "cfg.json").unlink()
+    with pytest.raises(ValueError, match=r"no cfg\.json"):
+        load_sae(folder, "saelens")
 
 
 def test_unknown_layout():
