@@ -2,6 +2,7 @@
 
 import io
 import lzma
+import math
 import struct
 import zipfile
 import zlib
@@ -13,6 +14,7 @@ import numpy as np
 from skxsae._files import damaged
 
 HEAD_BYTES = 2**16  # NumPy refuses headers of more than 10,000 characters
+_MOST_AXES = 64  # of an array of NumPy
 _HEADER_READERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
@@ -58,7 +60,7 @@ def read_header(given, head, size):
             "unpickled. Convert it to numbers, such as "
             "numpy.stack(array).astype('float32'), and save it again."
         )
-    if any(length < 0 for length in header.shape):
+    if not _is_possible(header):
         raise damaged(given, f"no valid .npy header (shape {header.shape})")
     if header.start + header.n_bytes > size:
         raise damaged(
@@ -67,6 +69,14 @@ def read_header(given, head, size):
             f"dtype {header.dtype}, {size - header.start} follow",
         )
     return header
+
+
+def _is_possible(header):
+    """Whether NumPy can have an array of this shape, also one without numbers."""
+    lengths = [length or 1 for length in header.shape]
+    n_bytes = math.prod(lengths) * (header.dtype.itemsize or 1)
+    is_small = n_bytes <= np.iinfo(np.intp).max and len(lengths) <= _MOST_AXES
+    return is_small and min(lengths, default=1) > 0
 
 
 class NpyRows:
