@@ -362,7 +362,7 @@ class DiskArray:
 
     def _read_near(self, read, rows, places, out):
         """Read sorted rows of a part that are near to each other to their places."""
-        if (np.diff(rows) == 1).all() and (np.diff(places) == 1).all():
+        if _follow(rows) and _follow(places):
             self._read_block(read, int(rows[0]), out[places[0] : places[-1] + 1])
             return
         n_rows = int(rows[-1] - rows[0]) + 1
@@ -371,11 +371,21 @@ class DiskArray:
         out[places] = block[rows - rows[0]]
 
 
+def _follow(numbers):
+    """Whether integers rise by one; a single one does."""
+    if numbers[-1] - numbers[0] != len(numbers) - 1:
+        return False
+    return len(numbers) <= 2 or bool((np.diff(numbers) == 1).all())
+
+
 def _runs(rows, gap, longest):
     """Slices of sorted rows, each of rows that are at most `gap` rows apart."""
     breaks = np.flatnonzero(np.diff(rows) > 1 + gap) + 1
     for start, stop in pairwise([0, *breaks.tolist(), len(rows)]):
         while start < stop:
+            if max(rows[stop - 1] - rows[start] + 1, stop - start) <= longest:
+                yield slice(start, stop)
+                break
             # as far as one block reaches, and no more if rows repeat
             reach = int(np.searchsorted(rows[start:stop], rows[start] + longest))
             end = start + min(reach, longest)
@@ -451,7 +461,9 @@ class _Opening:
             return [(given, ArrayRows(given, source))]
         path, member = split_member(os.fspath(source))
         place = open_place(path, self.storage_options)
-        if not place.is_folder():
+        # asked for first, as HTTP answers what a folder holds with the whole file
+        is_file = _is_known(place) and place.is_file()
+        if is_file or not place.is_folder():
             return [(given, self.part(given, place, member))]
         files = find_parquet(place)
         if self.column is None or not files:
@@ -464,18 +476,27 @@ class _Opening:
 
     def part(self, given, file, member=None):
         """Rows of a single file, or of a named part of it."""
-        suffix = os.path.splitext(file.name)[1].lower()
-        known = suffix == ".npy" or is_parquet(file)
-        if not known and (suffix != ".npz" or member is None):
+        suffix = _suffix(file)
+        if not _is_known(file) or (suffix == ".npz" and member is None):
             raise ValueError(f"{given} is of no known format. Give {_FORMS}.")
         if not file.is_file():
             raise FileNotFoundError(f"{given}: there is no file {file.path!r}.")
-        if is_parquet(file):
-            column = member or self.column
-            return ParquetRows(given, file, column, self.group_bytes, self.last_group)
-        return (
-            NpyRows(given, file) if suffix == ".npy" else _member(given, file, member)
-        )
+        if suffix == ".npy":
+            return NpyRows(given, file)
+        if suffix == ".npz":
+            return _member(given, file, member)
+        column = member or self.column
+        return ParquetRows(given, file, column, self.group_bytes, self.last_group)
+
+
+def _suffix(file):
+    """End of the name of a file, in small letters."""
+    return os.path.splitext(file.name)[1].lower()
+
+
+def _is_known(file):
+    """Whether a file is of a format that is read, by its name."""
+    return _suffix(file) in (".npy", ".npz") or is_parquet(file)
 
 
 def _member(given, file, member):

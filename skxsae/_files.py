@@ -139,7 +139,10 @@ class RemoteFile:
     def size(self):
         """Number of bytes."""
         fs, path = self._place()
-        return fs.size(path)
+        size = fs.size(path)
+        if size is None:
+            raise ValueError(f"{self.path!r} does not tell its length: copy it first.")
+        return size
 
     def open(self):
         """A binary file object."""
