@@ -228,6 +228,16 @@ def test_config_rebuilds_a_module_of_any_kind():
         )
 
 
+def test_no_more_latents_are_kept_than_there_are():
+    module = TorchSAE(3, 4, "topk", k=9, rank=2, n_translated=9)
+    module.scale.fill_(1)
+    module.encoder.normal_()
+    x = torch.ones(2, 3)
+    pre = x @ module.encoder.T
+    torch.testing.assert_close(module.encode(x), pre.relu())
+    assert module.config["k"] == 9
+
+
 def test_what_cannot_be_exported():
     with pytest.raises(ValueError, match="transform_algorithm='omp'"):
         to_torch(fitted(transform_algorithm="omp"))
