@@ -68,7 +68,7 @@ def scores(search, name):
 @pytest.mark.slow
 def test_a_cluster_gives_the_scores_and_models_of_one_process(client):
     search, models = fitted_search(), fitted_models()
-    with joblib.parallel_config(backend="dask"):
+    with joblib.parallel_config(backend="dask", scatter=[DATA.X, DATA.y]):
         search_there, models_there = fitted_search(), fitted_models()
 
     assert set(scores(search, "process").ravel()) == {os.getpid()}

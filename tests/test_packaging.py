@@ -82,6 +82,19 @@ def test_torch_and_torchvision_are_pinned_together():
     assert str(pins()["torchvision"].specifier) == "==0.28.0"
 
 
+def test_the_gate_runs_with_the_pinned_torch():
+    lock = ROOT / ".ci" / "cpu-lock.txt"
+    if not lock.exists():
+        pytest.skip("an sdist has no gate")
+    (version,) = re.findall(r"^torch==(\S+)", lock.read_text(), re.MULTILINE)
+    assert version == f"{str(pins()['torch'].specifier).removeprefix('==')}+cpu"
+
+
+def test_the_page_of_installing_names_every_extra():
+    text = (ROOT / "docs" / "install.rst").read_text()
+    assert set(re.findall(r"``\.\[(\w+)\]``", text)) == set(EXTRAS)
+
+
 PUBLIC_MODULES = [
     "skxsae",
     *(
