@@ -370,7 +370,7 @@ def affinity(coactivation, metric):
     y_scale, y_shift = terms(coactivation.y)
     cross = coactivation.cross
     scores = Affinity(cross, x_scale, y_scale, x_shift, y_shift, combine)
-    if isinstance(cross, Product):
+    if not isinstance(cross, sparse.csr_array):
         return scores.stored()
     x_back, y_back = scores.background
     nothing_left_out = np.full(cross.shape[0], -np.inf)

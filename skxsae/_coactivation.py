@@ -10,8 +10,6 @@ from sklearn.utils import check_array, gen_batches
 # latents of x whose products fit the cache
 ROWS_OF_PRODUCT = 256
 PAIRS_AT_ONCE = 4096
-# cells of the dense block in which processes add up their sums
-CELLS_AT_ONCE = 2**24
 
 
 def as_codes(Z):
@@ -34,6 +32,11 @@ class Marginals:
     fires: np.ndarray
     total: np.ndarray
     square: np.ndarray
+
+    @classmethod
+    def zeros(cls, n_latents):
+        """Sums over no samples."""
+        return cls.from_codes(sparse.csr_array((0, n_latents)))
 
     @classmethod
     def from_codes(cls, codes):
@@ -123,6 +126,37 @@ class Product:
         return sparse.vstack(blocks, format="csr") if n_x else blocks[0]
 
 
+class DenseProduct:
+    """``X.T @ y`` as an array."""
+
+    def __init__(self, entries):
+        self.entries = entries
+
+    @property
+    def shape(self):
+        """Numbers of latents of X and of y."""
+        return self.entries.shape
+
+    @property
+    def T(self):
+        """``y.T @ X``, sharing memory."""
+        return DenseProduct(self.entries.T)
+
+    def __getitem__(self, rows):
+        """A slice of the rows as a csr_array."""
+        return sparse.csr_array(self.entries[rows])
+
+    def pairs(self, x_latents, y_latents):
+        """Entries of the given pairs."""
+        return self.entries[x_latents, y_latents]
+
+    def select(self, x_latents, y_latents):
+        """The product of the given latents only, which are in increasing order."""
+        if (len(x_latents), len(y_latents)) == self.shape:
+            return self
+        return DenseProduct(self.entries[np.ix_(x_latents, y_latents)])
+
+
 @dataclass(frozen=True, eq=False)
 class Coactivation:
     """Sums over paired codes that a matching needs; ``a + b`` are those of both parts.
@@ -159,7 +193,7 @@ class Coactivation:
 
     x: Marginals
     y: Marginals
-    cross: sparse.csr_array | Product
+    cross: sparse.csr_array | Product | DenseProduct
 
     def __repr__(self):
         """Sizes, not arrays."""
@@ -192,11 +226,6 @@ class Coactivation:
                 f"X has {X.shape[0]} rows and y has {y.shape[0]}, but row i of both "
                 "must be a pair."
             )
-        return cls.of_codes(X, y)
-
-    @classmethod
-    def of_codes(cls, X, y):
-        """Sums over two csr_arrays that were checked before."""
         cross = Product(X, y).stored()
         return cls(Marginals.from_codes(X), Marginals.from_codes(y), cross)
 
@@ -215,14 +244,10 @@ class Coactivation:
             self.x + other.x, self.y + other.y, self.cross + other.cross
         )
 
-    def totalled(self, peers):
-        """Sums over the samples of all processes, the same bits in each."""
-        if peers.size == 1:
-            return self
-        step = max(1, CELLS_AT_ONCE // self.cross.shape[1])
-        blocks = [
-            peers.total(torch.from_numpy(self.cross[rows].toarray()))
-            for rows in gen_batches(self.cross.shape[0], step)
-        ]
-        cross = sparse.vstack([sparse.csr_array(b.numpy()) for b in blocks], "csr")
-        return Coactivation(self.x.totalled(peers), self.y.totalled(peers), cross)
+    def select(self, x_latents, y_latents):
+        """Sums of the given latents only."""
+        if isinstance(self.cross, sparse.csr_array):
+            cross = self.cross[x_latents][:, y_latents]
+        else:
+            cross = self.cross.select(x_latents, y_latents)
+        return Coactivation(self.x[x_latents], self.y[y_latents], cross)

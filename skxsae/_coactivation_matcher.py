@@ -1,7 +1,5 @@
 """Matching of the latents of two views by how they fire together."""
 
-import functools
-import operator
 import warnings
 from numbers import Integral, Real
 
@@ -455,34 +453,32 @@ class CoactivationMatcher(
         """
         rng = check_random_state(self.random_state)
         step = sample_step(n_pairs)
+        sums = PairSums(self)
         with peers.agreeing():
-            sums = functools.reduce(
-                operator.add,
-                (self._sums_of_part(*part, step=step, rng=rng) for part in parts),
-            )
-        self._match_sums(sums.totalled(peers), directions, rng)
+            for rows, X, y, own_groups in parts:
+                X, y = as_codes(X), as_codes(y)
+                check_finite_codes(X, "X")
+                check_finite_codes(y, "y")
+                groups = np.arange(len(rows)) if own_groups is None else own_groups
+                n_null = self._n_null(min(X.shape[1], y.shape[1]))
+                sums.add(X, y, groups, rows % step == 0, n_null, rng)
+        sums.total(peers)
+        self._match_sums(sums, directions, rng)
         self.__dict__.update(peers.agreed(vars(self)))
-
-    def _sums_of_part(self, rows, X, y, groups, *, step, rng):
-        """What the matching needs of some pairs."""
-        X, y = as_codes(X), as_codes(y)
-        check_finite_codes(X, "X")
-        check_finite_codes(y, "y")
-        groups = np.arange(len(rows)) if groups is None else groups
-        n_null = self._n_null(min(X.shape[1], y.shape[1]))
-        return PairSums.of_part(X, y, groups, rows % step == 0, self, n_null, rng)
 
     def _match_sums(self, sums, directions, rng):
         """Set the fitted attributes from a `PairSums`."""
         if self.metric == "decoder_cosine":
             matches = self._matches_of_directions(sums.x, sums.y, directions)
         else:
-            matching = sums.products["matching"]
+            matching = sums.products["matching"].sums
             matches = self._matches_of_sums(matching, with_margins=True)
         if len(matches.scores) == 0:
             self._warn_unmatched(sums.x, sums.y)
         null = [
-            self._matches_of_sums(part).scores for part in sums.null if part.x.n_samples
+            self._matches_of_sums(broken).scores
+            for broken in sums.null()
+            if broken.x.n_samples
         ]
         self._set_matching((len(sums.x.fires), len(sums.y.fires)), matches, null)
         self.n_features_in_ = len(sums.x.fires)
@@ -502,7 +498,7 @@ class CoactivationMatcher(
     def _matches_of_sums(self, sums, *, with_margins=False):
         """Matches between the living latents of a `Coactivation`."""
         x_alive, y_alive = (self._alive(part) for part in (sums.x, sums.y))
-        scores = affinity(sums, self.metric).select(x_alive, y_alive)
+        scores = affinity(sums.select(x_alive, y_alive), self.metric)
         return self._matches_of_scores(scores, x_alive, y_alive, with_margins)
 
     def _matches_of_directions(self, x, y, directions):

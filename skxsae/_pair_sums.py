@@ -1,14 +1,20 @@
 """Sums over pairs whose codes are made part by part, in place of the codes of all."""
 
-from dataclasses import dataclass
-
 import numpy as np
+import torch
 from scipy import sparse
+from sklearn.utils import gen_batches
 
-from skxsae._coactivation import Coactivation, Marginals
+from skxsae._coactivation import (
+    ROWS_OF_PRODUCT,
+    Coactivation,
+    DenseProduct,
+    Marginals,
+    Product,
+)
 from skxsae._matches import firings
 from skxsae._noise_floor import repaired_rows
-from skxsae._translation import Statistics, stored_product
+from skxsae._translation import Statistics, operator_of
 
 # pairs that are re-paired among each other are at least so many and less than twice
 # as many, from blocks of so many consecutive pairs
@@ -31,78 +37,101 @@ def parts_of(share, rng, block_rows=None):
         yield rows[rows < share.stop]
 
 
-@dataclass(frozen=True, eq=False)
+class RunningCoactivation:
+    """Sums over codes that come part by part, in memory that does not grow."""
+
+    def __init__(self, n_x, n_y):
+        self.entries = np.zeros((n_x, n_y))
+        self.x, self.y = Marginals.zeros(n_x), Marginals.zeros(n_y)
+
+    def add(self, X, y):
+        """Add the sums over two csr_arrays."""
+        self.x += Marginals.from_codes(X)
+        self.y += Marginals.from_codes(y)
+        product = Product(X, y)
+        for rows in gen_batches(len(self.entries), ROWS_OF_PRODUCT):
+            self.entries[rows] += product[rows].toarray()
+
+    def total(self, peers):
+        """Add those of all processes, to the same bits in each."""
+        self.x, self.y = self.x.totalled(peers), self.y.totalled(peers)
+        for rows in gen_batches(len(self.entries), ROWS_OF_PRODUCT):
+            block = torch.from_numpy(self.entries[rows])
+            self.entries[rows] = peers.total(block).numpy()
+
+    @property
+    def sums(self):
+        """The sums so far, sharing memory."""
+        return Coactivation(self.x, self.y, DenseProduct(self.entries))
+
+
 class PairSums:
-    """What a matcher needs of the codes of some pairs; ``a + b`` is that of both.
+    """What a matcher needs of the codes of pairs, in memory that does not grow."""
 
-    The memory that it takes does not depend on the number of pairs.
-    """
+    def __init__(self, matcher):
+        self.matcher = matcher
+        self.products: dict[str, RunningCoactivation] = {}
+        self.samples: list[list] = []
+        self.x = self.y = None
 
-    x: Marginals
-    y: Marginals
-    products: dict  # Coactivation by name
-    null: list  # Coactivation of pairs that were broken at random, for each time
-    samples: list  # some codes of X and of y, csr_arrays
-
-    @classmethod
-    def of_part(cls, X, y, groups, is_sampled, matcher, n_null, rng):
-        """Sums that a matcher with these parameters needs of two csr_arrays."""
-        products, null, samples = {}, [], []
-        counts_codes = matcher.metric not in ("jaccard", "decoder_cosine")
-        if matcher.assignment == "soft":
-            products["within_x"] = Coactivation.of_codes(X, X)
-            products["within_y"] = Coactivation.of_codes(y, y)
+    def add(self, X, y, groups, is_sampled, n_null, rng):
+        """Add the codes of some pairs, two csr_arrays."""
+        if self.x is None:
+            self.x, self.y = Marginals.zeros(X.shape[1]), Marginals.zeros(y.shape[1])
+        self.x += Marginals.from_codes(X)
+        self.y += Marginals.from_codes(y)
+        metric = self.matcher.metric
+        counts_codes = metric not in ("jaccard", "decoder_cosine")
+        if self.matcher.assignment == "soft":
+            self._add("within_x", X, X)
+            self._add("within_y", y, y)
             if not counts_codes:
-                products["between"] = Coactivation.of_codes(X, y)
-            samples = [X[is_sampled], y[is_sampled]]
-        if matcher.metric != "decoder_cosine":
+                self._add("between", X, y)
+            self.samples.append([X[is_sampled], y[is_sampled]])
+        if metric != "decoder_cosine":
             counted = (X, y) if counts_codes else (firings(X), firings(y))
-            products["matching"] = Coactivation.of_codes(*counted)
-            null = [_broken(*counted, groups, rng) for _ in range(n_null)]
-        marginals = Marginals.from_codes(X), Marginals.from_codes(y)
-        return cls(*marginals, products, null, samples)
+            self._add("matching", *counted)
+            for number in range(n_null):
+                self._add(f"null {number}", *_broken(*counted, groups, rng))
 
-    def __add__(self, other):
-        """Sums over the pairs of both."""
-        return PairSums(
-            self.x + other.x,
-            self.y + other.y,
-            {name: sums + other.products[name] for name, sums in self.products.items()},
-            [a + b for a, b in zip(self.null, other.null, strict=True)],
-            _stacked([self.samples, other.samples]),
-        )
+    def _add(self, name, X, y):
+        """Add to the sums of a name."""
+        if name not in self.products:
+            self.products[name] = RunningCoactivation(X.shape[1], y.shape[1])
+        self.products[name].add(X, y)
 
-    def totalled(self, peers):
-        """Sums over the pairs of all processes, the same bits in each."""
-        return PairSums(
-            self.x.totalled(peers),
-            self.y.totalled(peers),
-            {name: sums.totalled(peers) for name, sums in self.products.items()},
-            [sums.totalled(peers) for sums in self.null],
-            _stacked(peers.gathered(self.samples)),
-        )
+    def total(self, peers):
+        """Add those of all processes, to the same bits in each."""
+        self.x, self.y = self.x.totalled(peers), self.y.totalled(peers)
+        for running in self.products.values():
+            running.total(peers)
+        self.samples = [pair for own in peers.gathered(self.samples) for pair in own]
+
+    def null(self):
+        """Sums over pairs that were broken at random, for each time."""
+        return [
+            running.sums
+            for name, running in self.products.items()
+            if name.startswith("null")
+        ]
 
     def statistics(self):
         """What the translations of a soft assignment are made of."""
-        crosses = {name: sums.cross for name, sums in self.products.items()}
-        between = "between" if "between" in crosses else "matching"
+        between = "between" if "between" in self.products else "matching"
         return Statistics(
             x=self.x,
             y=self.y,
-            within_x=stored_product(crosses["within_x"]),
-            between=stored_product(crosses[between]),
-            within_y=stored_product(crosses["within_y"]),
-            samples=self.samples,
+            within_x=operator_of(self.products["within_x"].entries),
+            between=operator_of(self.products[between].entries),
+            within_y=operator_of(self.products["within_y"].entries),
+            samples=[
+                sparse.vstack(view, "csr") for view in zip(*self.samples, strict=True)
+            ],
         )
 
 
 def _broken(X, y, groups, rng):
-    """Sums over re-paired groups, and over nothing where there is only one group."""
+    """Codes of re-paired groups, or of nothing where there is only one group."""
     if len(groups) == 0 or (groups == groups[0]).all():
-        return Coactivation.of_codes(X[:0], y[:0])
-    return Coactivation.of_codes(X, y[repaired_rows(groups, rng)])
-
-
-def _stacked(samples):
-    """Samples of both views of several parts as those of one."""
-    return [sparse.vstack(view, "csr") for view in zip(*samples, strict=True)]
+        return X[:0], y[:0]
+    return X, y[repaired_rows(groups, rng)]

@@ -116,10 +116,9 @@ def _product_of_codes(a, b, a_transposed, b_transposed):
     )
 
 
-def stored_product(product):
-    """A csr_array as an operator that does not copy it."""
-    transposed = product.T
-    return _as_operator(product.shape, lambda V: product @ V, lambda V: transposed @ V)
+def operator_of(entries):
+    """A 2-D array as an operator."""
+    return _as_operator(entries.shape, lambda V: entries @ V, lambda V: entries.T @ V)
 
 
 def _as_operator(shape, forward, backward):

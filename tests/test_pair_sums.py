@@ -102,15 +102,11 @@ def test_sums_of_the_parts_are_those_of_the_whole(metric, small_parts):
     x, y = (codes.ceil() for codes in draw_views())
     matcher = CoactivationMatcher(metric=metric, assignment="soft")
 
-    def sums_of(rows, X, y, groups=None):
-        options = np.arange(len(rows)), rows % 3 == 0, matcher, 0, None
-        return PairSums.of_part(X, y, *options)
-
-    parts = [sums_of(*part) for part in cut([x, y])]
-    assert len(parts) > 3
-    total = parts[0]
-    for part in parts[1:]:
-        total = total + part
+    total, n_parts = PairSums(matcher), 0
+    for rows, *codes, _ in cut([x, y]):
+        total.add(*codes, np.arange(len(rows)), rows % 3 == 0, 0, None)
+        n_parts += 1
+    assert n_parts > 3
     dense = {"x": x.toarray(), "y": y.toarray()}
     for view, marginals in (("x", total.x), ("y", total.y)):
         assert marginals.n_samples == 500
@@ -119,31 +115,13 @@ def test_sums_of_the_parts_are_those_of_the_whole(metric, small_parts):
     names = {"within_x": "xx", "within_y": "yy"}
     names["matching" if metric == "correlation" else "between"] = "xy"
     for name, (a, b) in names.items():
-        product = total.products[name].cross.toarray()
-        assert_array_equal(product, dense[a].T @ dense[b])
+        assert_array_equal(total.products[name].entries, dense[a].T @ dense[b])
     if metric == "jaccard":
         together = (dense["x"] > 0).T.astype(int) @ (dense["y"] > 0)
-        assert_array_equal(total.products["matching"].cross.toarray(), together)
-    for sample, codes in zip(total.samples, (x, y), strict=True):
+        assert_array_equal(total.products["matching"].entries, together)
+    for sample, codes in zip(total.statistics().samples, (x, y), strict=True):
         rows = [part[0][part[0] % 3 == 0] for part in cut([x, y])]
         assert_array_equal(sample.toarray(), codes[np.concatenate(rows)].toarray())
-
-
-def test_sums_take_the_same_memory_for_more_pairs():
-    sizes = []
-    for n_pairs in (1000, 4000):
-        x, y = draw_views(n_pairs)
-        sums = PairSums.of_part(
-            x,
-            y,
-            np.arange(n_pairs),
-            np.arange(n_pairs) % (n_pairs // 100) == 0,
-            CoactivationMatcher(assignment="soft"),
-            2,
-            np.random.RandomState(0),
-        )
-        sizes.append(len(pickle.dumps(sums)))
-    assert sizes[1] < 1.1 * sizes[0]
 
 
 # the fitted matcher
@@ -291,18 +269,17 @@ def test_neighbours_that_are_alike_do_not_raise_the_null(small_parts):
     def excess(sums):
         """How much oftener the same topic meets than by chance."""
         by_chance = sums.x.total * sums.y.total / n_pairs
-        return (sums.cross.diagonal() - by_chance).mean()
+        together = sums.cross.pairs(*np.tile(np.arange(20), (2, 1)))
+        return (together - by_chance).mean()
 
     def left(parts):
         """Share of the excess of true pairs that the null of some parts still has."""
         matcher, rng = CoactivationMatcher(), np.random.RandomState(0)
-        null = sum(
-            PairSums.of_part(
-                x[r], y[r], np.arange(len(r)), r < 0, matcher, 1, rng
-            ).null[0]
-            for r in parts
-        )
-        return excess(null) / excess(Coactivation.from_codes(x, y))
+        sums = PairSums(matcher)
+        for r in parts:
+            sums.add(x[r], y[r], np.arange(len(r)), r < 0, 1, rng)
+        (null,) = sums.null()
+        return excess(null) / excess(sums.products["matching"].sums)
 
     assert abs(left([np.arange(n_pairs)])) < 0.05
     # 3 of the 59 others of a part are of its own block
