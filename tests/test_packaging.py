@@ -1,4 +1,5 @@
 import importlib
+import json
 import re
 import subprocess
 import sys
@@ -82,12 +83,51 @@ def test_torch_and_torchvision_are_pinned_together():
     assert str(pins()["torchvision"].specifier) == "==0.28.0"
 
 
-def test_the_gate_runs_with_the_pinned_torch():
-    lock = ROOT / ".ci" / "cpu-lock.txt"
-    if not lock.exists():
+def gate_file(name):
+    file = ROOT / ".ci" / name
+    if not file.exists():
         pytest.skip("an sdist has no gate")
-    (version,) = re.findall(r"^torch==(\S+)", lock.read_text(), re.MULTILINE)
+    return file
+
+
+def test_the_gate_runs_with_the_pinned_torch():
+    lock = gate_file("cpu-lock.txt").read_text()
+    (version,) = re.findall(r"^torch==(\S+)", lock, re.MULTILINE)
     assert version == f"{str(pins()['torch'].specifier).removeprefix('==')}+cpu"
+
+
+def report_item(name, **download_info):
+    return {"metadata": {"name": name}, "download_info": download_info}
+
+
+def archive(name, sha256):
+    return report_item(name, archive_info={"hashes": {"sha256": sha256}})
+
+
+WHAT_PIP_INSTALLED = {
+    "locked": (archive("Pluggy", "7dd7"), None),
+    "other_bytes": (archive("pluggy", "0" * 64), "pluggy: its hash is not in the lock"),
+    "not_locked": (archive("leftpad", "7dd7"), "leftpad is not in the lock"),
+    "project": (report_item("skxsae", dir_info={}), None),
+    "other_folder": (
+        report_item("pluggy", dir_info={}),
+        "pluggy was installed from a folder",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WHAT_PIP_INSTALLED)
+def test_the_gate_takes_nothing_that_is_not_locked(case, tmp_path):
+    item, complaint = WHAT_PIP_INSTALLED[case]
+    lock = "pluggy==1.7.0 \\\n    --hash=sha256:7dd7\n"
+    (tmp_path / "requirements-lock.txt").write_text(lock)
+    (tmp_path / ".ci").mkdir()
+    (tmp_path / ".ci" / "cpu-lock.txt").write_text("torch==1 --hash=sha256:ab12\n")
+    (tmp_path / "report.json").write_text(json.dumps({"install": [item]}))
+    command = [sys.executable, gate_file("check_installed.py"), "report.json"]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert result.stderr == ("" if complaint is None else f"{complaint}\n")
+    assert result.returncode == (0 if complaint is None else 1)
 
 
 def test_the_page_of_installing_names_every_extra():
