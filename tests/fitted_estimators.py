@@ -29,7 +29,7 @@ FAST = {"max_iter": 2, "batch_size": 16, "random_state": 0}
 
 
 def assert_same(a, b, where=""):
-    """Bit for bit the same, all the way down, but for callbacks."""
+    """Bit for bit the same, all the way down, but for callbacks and kinds of NaN."""
     assert type(a) is type(b), where
     if isinstance(a, np.ndarray):
         assert (a.dtype, a.shape) == (b.dtype, b.shape), where
@@ -39,6 +39,8 @@ def assert_same(a, b, where=""):
             assert a.tolist() == b.tolist(), where
         else:
             assert a.tobytes() == b.tobytes(), where
+    elif type(a) is float and np.isnan(a):
+        assert np.isnan(b), where
     elif isinstance(a, (float, np.floating)):
         assert np.asarray(a).tobytes() == np.asarray(b).tobytes(), where
     elif isinstance(a, (list, tuple)):
