@@ -166,9 +166,8 @@ def fit_from_sums(matcher, x, y):
     """Fit a matcher on parts of the codes."""
     n_pairs = x.shape[0]
     parts = parts_of(slice(0, n_pairs), np.random.default_rng(0))
-    matcher._fit_parts(
-        ((rows, x[rows], y[rows], None) for rows in parts), n_pairs, ALONE
-    )
+    codes = ((rows, x[rows], y[rows], None) for rows in parts)
+    matcher._fit_parts(codes, n_pairs, (x.shape[1], y.shape[1]), ALONE)
 
 
 def match_dense(x, y):

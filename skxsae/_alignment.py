@@ -68,7 +68,8 @@ def fit_from_sums(matcher, saes, views, groups, directions, device, seed):
             )
             yield rows, *codes, None if groups is None else groups[rows]
 
-    matcher._fit_parts(parts(), n_pairs, group, directions)
+    shape = [sae.n_latents_ for sae in saes]
+    matcher._fit_parts(parts(), n_pairs, shape, group, directions)
 
 
 def match_table(matcher, x_sae, y_sae):

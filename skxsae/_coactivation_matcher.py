@@ -444,24 +444,24 @@ class CoactivationMatcher(
             random_state=rng,
         )
 
-    def _fit_parts(self, parts, n_pairs, peers, directions=None):
+    def _fit_parts(self, parts, n_pairs, shape, peers, directions=None):
         """Match latents from codes that are never in memory all at once.
 
         Each of the `parts` has the numbers of some of the `n_pairs` pairs, their codes
-        of X and of y as csr_arrays, and their groups or None. Processes that fit
-        together have a part of the pairs each, and end with the same matcher.
+        of X and of y as csr_arrays of as many columns as `shape` says, and their
+        groups or None. Processes that fit together have some of the pairs each, and
+        end with the same matcher.
         """
         rng = check_random_state(self.random_state)
         step = sample_step(n_pairs)
-        sums = PairSums(self)
+        sums = PairSums(self, *shape, self._n_null(min(shape)))
         with peers.agreeing():
             for rows, X, y, own_groups in parts:
                 X, y = as_codes(X), as_codes(y)
                 check_finite_codes(X, "X")
                 check_finite_codes(y, "y")
                 groups = np.arange(len(rows)) if own_groups is None else own_groups
-                n_null = self._n_null(min(X.shape[1], y.shape[1]))
-                sums.add(X, y, groups, rows % step == 0, n_null, rng)
+                sums.add(X, y, groups, rows % step == 0, rng)
         sums.total(peers)
         self._match_sums(sums, directions, rng)
         self.__dict__.update(peers.agreed(vars(self)))

@@ -68,30 +68,28 @@ class RunningCoactivation:
 class PairSums:
     """What a matcher needs of the codes of pairs, in memory that does not grow."""
 
-    def __init__(self, matcher):
-        self.matcher = matcher
+    def __init__(self, matcher, n_x, n_y, n_null):
+        self.metric, self.n_null = matcher.metric, n_null
+        self.is_soft = matcher.assignment == "soft"
+        self.x, self.y = Marginals.zeros(n_x), Marginals.zeros(n_y)
         self.products: dict[str, RunningCoactivation] = {}
         self.samples: list[list] = []
-        self.x = self.y = None
 
-    def add(self, X, y, groups, is_sampled, n_null, rng):
+    def add(self, X, y, groups, is_sampled, rng):
         """Add the codes of some pairs, two csr_arrays."""
-        if self.x is None:
-            self.x, self.y = Marginals.zeros(X.shape[1]), Marginals.zeros(y.shape[1])
         self.x += Marginals.from_codes(X)
         self.y += Marginals.from_codes(y)
-        metric = self.matcher.metric
-        counts_codes = metric not in ("jaccard", "decoder_cosine")
-        if self.matcher.assignment == "soft":
+        counts_codes = self.metric not in ("jaccard", "decoder_cosine")
+        if self.is_soft:
             self._add("within_x", X, X)
             self._add("within_y", y, y)
             if not counts_codes:
                 self._add("between", X, y)
             self.samples.append([X[is_sampled], y[is_sampled]])
-        if metric != "decoder_cosine":
+        if self.metric != "decoder_cosine":
             counted = (X, y) if counts_codes else (firings(X), firings(y))
             self._add("matching", *counted)
-            for number in range(n_null):
+            for number in range(self.n_null):
                 self._add(f"null {number}", *_broken(*counted, groups, rng))
 
     def _add(self, name, X, y):

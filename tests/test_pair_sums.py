@@ -59,7 +59,8 @@ def cut(views, groups=None, share=slice(0, 500), seed=0):
 
 
 def fit_parts(matcher, views, groups=None, directions=None):
-    matcher._fit_parts(cut(views, groups), 500, ALONE, directions)
+    shape = [codes.shape[1] for codes in views]
+    matcher._fit_parts(cut(views, groups), 500, shape, ALONE, directions)
     return matcher
 
 
@@ -102,9 +103,9 @@ def test_sums_of_the_parts_are_those_of_the_whole(metric, small_parts):
     x, y = (codes.ceil() for codes in draw_views())
     matcher = CoactivationMatcher(metric=metric, assignment="soft")
 
-    total, n_parts = PairSums(matcher), 0
+    total, n_parts = PairSums(matcher, 14, 11, n_null=0), 0
     for rows, *codes, _ in cut([x, y]):
-        total.add(*codes, np.arange(len(rows)), rows % 3 == 0, 0, None)
+        total.add(*codes, np.arange(len(rows)), rows % 3 == 0, None)
         n_parts += 1
     assert n_parts > 3
     dense = {"x": x.toarray(), "y": y.toarray()}
@@ -275,9 +276,9 @@ def test_neighbours_that_are_alike_do_not_raise_the_null(small_parts):
     def left(parts):
         """Share of the excess of true pairs that the null of some parts still has."""
         matcher, rng = CoactivationMatcher(), np.random.RandomState(0)
-        sums = PairSums(matcher)
+        sums = PairSums(matcher, 20, 20, n_null=1)
         for r in parts:
-            sums.add(x[r], y[r], np.arange(len(r)), r < 0, 1, rng)
+            sums.add(x[r], y[r], np.arange(len(r)), r < 0, rng)
         (null,) = sums.null()
         return excess(null) / excess(sums.products["matching"].sums)
 
