@@ -454,7 +454,8 @@ class CoactivationMatcher(
         """
         rng = check_random_state(self.random_state)
         step = sample_step(n_pairs)
-        sums = PairSums(self, *shape, self._n_null(min(shape)))
+        n_x, n_y = shape
+        sums = PairSums(self, n_x, n_y, self._n_null(min(shape)))
         with peers.agreeing():
             for rows, X, y, own_groups in parts:
                 X, y = as_codes(X), as_codes(y)

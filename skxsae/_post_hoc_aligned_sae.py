@@ -128,6 +128,14 @@ class PostHocAlignedSAE(TwoViewMixin, BaseEstimator):
     In ``make_pipeline(StandardScaler(), PostHocAlignedSAE())`` the scaler sees X only;
     the `normalize` parameter of :class:`TopKSAE` treats each view.
 
+    Where a view is a :class:`~skxsae.datasets.DiskArray` that is larger than its
+    buffer, or several processes fit together, pairs are encoded part by part and the
+    latents are matched from float64 sums: the same matching but for rounding, in memory
+    that does not depend on the number of pairs. The null is then drawn within parts of
+    65,536 pairs or more, from blocks at random places, as often as would be right if
+    every latent of the smaller view were matched; `n_bootstrap` must be 0. `realign`
+    does the same, and so must be called by all processes, if there are several.
+
     References
     ----------
     .. [1] "Cross-modal feature heterogeneity", section 6, equations 8 and 12.
