@@ -157,7 +157,9 @@ class View:
 
     def rounding(self, mean: torch.Tensor) -> float:
         """Squared distances in sum that mere rounding gives to equal rows."""
-        return len(self) * (10 * np.finfo(self.dtype).eps * float(mean.norm())) ** 2
+        # of Python's floats, for float32 could not hold the square
+        eps = float(np.finfo(self.dtype).eps)
+        return len(self) * (10 * eps * float(mean.norm())) ** 2
 
 
 _SHARE_OF_FREE_MEMORY = 0.5
