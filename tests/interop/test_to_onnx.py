@@ -105,7 +105,8 @@ def test_a_file_is_replaced_as_a_whole(tmp_path, monkeypatch):
     path = tmp_path / "sae.onnx"
     path.write_bytes(b"as before")
 
-    def fail(*args, **kwargs):
+    def fail(program, destination, **options):
+        destination.write_bytes(b"the first part")
         raise OSError("No space left on device")
 
     monkeypatch.setattr("torch.onnx.ONNXProgram.save", fail)
