@@ -416,7 +416,7 @@ X = DiskArray(path, buffer_bytes=buffer_bytes)
 assert X.nbytes == 2**31
 n_rows = len(X) // 128  # in 16 MiB
 rows = np.random.default_rng(0).permutation(n_rows).astype("i4")
-some = X.select(127 * rows).astype("f2")
+some = X.select(100 * rows[:4096]).astype("f2")
 X[:10], X[[5, 1]]
 # what is asked for, its numbers and their order, and the buffer
 limit = held() + 2**24 + 4 * 8 * n_rows + buffer_bytes + 2**21
@@ -424,7 +424,7 @@ resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 for start in range(0, len(X), step * n_rows):
     X[start : start + n_rows]
 X[rows]
-X[rows // 5]
+X[rows * 0]
 some[:]
 some[::-1]
 try:
