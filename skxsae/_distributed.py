@@ -134,11 +134,11 @@ class Peers:
             yield
         except Exception as error:
             own = error
-        for rank, error in enumerate(self.gathered(_told(own))):
-            if error is not None:
+        for rank, told in enumerate(self.gathered(_told(own))):
+            if told is not None:
                 if rank == self.rank and own is not None:
                     raise own
-                kind, message = error
+                kind, message = told
                 raise kind(message)
 
     def of_first(self, function: Callable[[], Any]) -> Any:
@@ -164,7 +164,7 @@ def _told(error: Exception | None) -> tuple[type[Exception], str] | None:
     """What can be said of an error in another process."""
     if error is None:
         return None
-    kinds = (TypeError, ValueError)
+    kinds = (TypeError, ValueError, OSError)
     kind = next((kind for kind in kinds if isinstance(error, kind)), RuntimeError)
     return kind, str(error)
 

@@ -5,6 +5,7 @@ import functools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -489,10 +490,17 @@ def steer_to_k(centred: torch.Tensor, weights: Weights, settings: Settings) -> N
 
 
 def _exceeded_by_k(centred: torch.Tensor, picker: Picker, k: int) -> torch.Tensor:
-    """Number that `k` pre-activations of a row exceed on average."""
+    """Number that `k` pre-activations of a row exceed on average.
+
+    It is halfway to the next one, lest rounding decides what exceeds it.
+    """
     values, _ = picker.largest(centred, min(_MOST_ACTIVE * k, picker.n_latents))
-    kept = min(k * len(centred), values.numel() - 1)
-    return values.flatten().kthvalue(values.numel() - kept).values
+    n_below = max(values.numel() - k * len(centred), 1)
+    below, above = (
+        values.flatten().kthvalue(min(n, values.numel())).values
+        for n in (n_below, n_below + 1)
+    )
+    return (below + above) / 2
 
 
 @dataclass
@@ -503,7 +511,7 @@ class Position:
     n_batches: int = 0  # of this pass
     is_over: bool = False  # but for what follows the last pass
 
-    def state(self, trainer: Trainer, drawn: tuple) -> State:
+    def state(self, trainer: Trainer, drawn: Any) -> State:
         """All that a fit needs to go on, where `drawn` is what orders this pass."""
         numbers, arrays = trainer.state()
         record = self.record
@@ -554,8 +562,9 @@ def train(
     record = Record(activity.firing_rate(), activity.threshold.clone())
     position = Position(record)
     state = peers.of_first(lambda: saved.load() if saved else None)
-    if state is not None:
-        position.load(state, trainer, rng)
+    if saved and state is not None:
+        with saved.restoring():
+            position.load(state, trainer, rng)
     step = captured(trainer)
     while not position.is_over:
         drawn = rng.get_state(legacy=True)
@@ -584,7 +593,9 @@ def train(
         if variance:
             record.fvu = error / variance
         peers.copy_first(trainer.tensors())
-        stop = peers.any(end_of_pass(record))
+        with peers.agreeing():
+            stop = end_of_pass(record)
+        stop = peers.any(stop)
         position.is_over = stop or record.n_iter >= max_iter
     if saved:
         saved.save(position.state(trainer, rng.get_state(legacy=True)))
