@@ -90,8 +90,9 @@ def batch_topk(rows: torch.Tensor, weights: Weights, how: Encoding) -> Code:
     smallest = _smallest_kept(values, how)
     wants_more = width < picker.n_latents and (values.amin(1) > smallest).any()
     if how.peers.any(bool(wants_more)):
-        # some row may want more, and nothing below `smallest` is wanted
-        below = torch.nextafter(smallest, torch.zeros_like(smallest))
+        # some row may want more, and nothing below `smallest` is wanted, but for the
+        # rounding of another way to the same number
+        below = smallest * (1 - torch.finfo(smallest.dtype).eps ** 0.5)
         lowest = below.clamp_min(0.0).expand(picker.n_latents)
         values, indices = picker.above(rows, lowest, how.hidden)
         smallest = _smallest_kept(values, how)
