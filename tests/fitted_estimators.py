@@ -68,6 +68,14 @@ def assert_same(a, b, where=""):
         assert a == b, where
 
 
+def long_indices():
+    """Sums whose indices are of a larger type than SciPy would take."""
+    sums = Coactivation.from_codes(codes(), codes(7))
+    for name in ("indices", "indptr"):
+        setattr(sums.cross, name, getattr(sums.cross, name).astype(np.int64))
+    return sums
+
+
 def named(array):
     return pd.DataFrame(array, columns=NAMES)
 
@@ -164,6 +172,7 @@ FITTED = {
         method="random_shift", random_state=np.random.RandomState(3)
     ).fit(X, Y),
     "ConceptIndex": lambda: ConceptIndex().fit(codes()),
+    "Coactivation of long indices": long_indices,
     "Coactivation": lambda: Coactivation.from_codes(codes(), codes(7)),
 }
 
