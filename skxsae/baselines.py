@@ -328,10 +328,18 @@ class SparseBaseline(TopKSAE):
         options = {"max_iter": self.max_iter, "random_state": seed}
         with_sign = self.method in _WITH_SIGN
         n_components = -(-self.n_latents_ // 2) if with_sign else self.n_latents_
-        # constant samples make scikit-learn divide by 0 in what is not used here
-        ignored = np.errstate(invalid="ignore", divide="ignore")
-        with config_context(array_api_dispatch=False), ignored:
-            model, directions = _METHODS[self.method](rows, n_components, options)
+        try:
+            # constant samples make scikit-learn divide by 0 in what is not used here
+            with config_context(array_api_dispatch=False), np.errstate(all="ignore"):
+                model, directions = _METHODS[self.method](rows, n_components, options)
+            if not np.isfinite(directions).all():
+                raise ValueError("the directions have NaN or infinity")
+        except ValueError as error:
+            raise ValueError(
+                f"method={self.method!r} finds no directions: {error}. Samples may be "
+                "too large or too small for their floating type: normalize='scale' or "
+                "float64 may help."
+            ) from error
         self.n_iter_ = int(getattr(model, "n_iter_", 1))
         directions = _unit_rows(directions)
         encoder = np.linalg.pinv(directions).T if with_sign else directions
