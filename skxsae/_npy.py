@@ -159,6 +159,8 @@ def stored_at(file, info):
     if info.compress_type != zipfile.ZIP_STORED:
         return None
     header = np.empty(30, dtype=np.uint8)
+    if info.header_offset + len(header) > file.size():
+        raise zipfile.BadZipFile("an entry begins behind the end of the file")
     with file.opened() as read:
         read(info.header_offset, header)
     # the local header ends with the lengths of the name and of the extra field
