@@ -114,10 +114,8 @@ def _facts(estimator):
     if not hasattr(estimator, "x_sae_"):
         width = getattr(estimator, "n_features_in_", None)
         return {} if width is None else {"features": width}
-    facts: dict = {}
-    for view in "xy":
-        of_view = _facts_of_view(getattr(estimator, f"{view}_sae_"))
-        facts |= {f"{name}, {view}": value for name, value in of_view.items()}
+    x, y = _facts_of_view(estimator.x_sae_), _facts_of_view(estimator.y_sae_)
+    facts = {f"{name} (x, y)": f"{x[name]}, {y.get(name, 'unknown')}" for name in x}
     if hasattr(estimator, "matcher_"):
         facts |= _facts_of_matching(estimator.matcher_)
     return facts

@@ -236,7 +236,14 @@ def test_the_code_of_the_card_loads_the_model(sae, tmp_path):
 def test_the_card_tells_of_both_views(planted):
     _, facts, _ = parts_of(skxsae.model_card(planted.model))
     matcher = planted.model.matcher_
-    assert facts["latents, x"] == facts["latents, y"] == "48"
+    assert facts["latents (x, y)"] == "48, 48"
+    dead = [sae.dead_latents_ for sae in (planted.model.x_sae_, planted.model.y_sae_)]
+    there = [
+        sae.components_.any(axis=1)
+        for sae in (planted.model.x_sae_, planted.model.y_sae_)
+    ]
+    counts = [int((d & t).sum()) for d, t in zip(dead, there, strict=True)]
+    assert facts["dead latents (x, y)"] == "{}, {}".format(*counts)
     assert facts["matched latents"] == str(len(planted.model.matches_))
     assert facts["matches above the noise"] == str(
         planted.model.matches_["above_noise"].sum()
