@@ -48,8 +48,8 @@ class LastGroup:
         """Rows of a row group, from `read` unless they are at hand."""
         held = self._held
         if held is None or held[0] is not file or held[1] != number:
-            self._held = None  # two are never held
-            held = self._held = file, number, read(number)
+            self._held = held = None  # two are never held
+            self._held = held = file, number, read(number)
         return held[2]
 
 
@@ -152,11 +152,12 @@ class ParquetRows:
             begin, end = self._bounds[number : number + 2]
             if begin >= stop:
                 return
-            rows = self._last_group.rows(self, number, self._read_group)
             own = slice(max(start, begin), min(stop, end))
-            out[own.start - start : own.stop - start] = rows[
+            group = self._last_group.rows(self, number, self._read_group)
+            out[own.start - start : own.stop - start] = group[
                 own.start - begin : own.stop - begin
             ]
+            del group  # before the next one is read
 
     def _read_group(self, number):
         """All rows of a row group."""

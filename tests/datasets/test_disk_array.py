@@ -460,6 +460,34 @@ def test_two_gigabytes_are_read_in_a_few_megabytes(folder, order, width, step):
     assert run(BOUNDED, "big.npy", 2**22, step) == "bounded"
 
 
+PARQUET = """
+import sys, tracemalloc
+import numpy as np
+import pyarrow as pa
+from skxsae.datasets import DiskArray
+
+X = DiskArray(sys.argv[1], buffer_bytes=2**22)
+rows = np.random.default_rng(0).permutation(len(X))[:64]
+X[:1]
+tracemalloc.start()
+for start in range(0, len(X), 64):
+    X[start : start + 64]
+X[rows]
+peak = tracemalloc.get_traced_memory()[1]
+print(X.nbytes, peak, pa.default_memory_pool().max_memory())
+"""
+
+
+def test_parquet_is_read_within_the_buffer(folder):
+    write_parquet("a.parquet", RNG.normal(size=(16_000, 128)), rows=2_000)
+    size, numpy_peak, arrow_peak = map(int, run(PARQUET, "a.parquet").split())
+    assert size == 16_000 * 128 * 8
+    # a row group of 2 MB, and what is asked for
+    assert numpy_peak < 2**21 + 2 * 64 * 128 * 8 + 2**20
+    # pages, and a batch of them as numbers
+    assert arrow_peak < 2**23
+
+
 # files that are not what they should be
 
 
@@ -660,6 +688,7 @@ def test_hostile_headers(folder, content, load):
         load("a.npy")
 
 
+@linux_only
 def test_pipes_are_not_waited_for(folder):
     os.mkdir("emb")
     np.save("emb/0.npy", np.ones((3, 2)))
