@@ -161,8 +161,11 @@ def test_parts_are_matched_like_the_whole(metric, assignment, small_parts):
         assert_allclose(ours.toarray(), theirs.toarray(), atol=1e-9)
 
 
-@pytest.mark.parametrize("rank", [3, 256])  # the iterative and the dense way
-def test_translations_of_parts_are_those_of_the_whole(rank, small_parts):
+@pytest.mark.parametrize(("rank", "dense_ratio"), [(3, 0), (256, 4)])
+def test_translations_of_parts_are_those_of_the_whole(
+    rank, dense_ratio, small_parts, monkeypatch
+):
+    monkeypatch.setattr("skxsae._translation.DENSE_RATIO", dense_ratio)
     views = draw_views()
     matcher = CoactivationMatcher(
         assignment="soft", rank=rank, n_null=0, random_state=0
