@@ -7,7 +7,7 @@ import struct
 
 import numpy as np
 import pytest
-from fitted_estimators import FITTED, assert_same, outputs
+from fitted_estimators import FITTED, X, assert_same, outputs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
@@ -250,6 +250,19 @@ def test_a_stream_of_another_model_is_refused(saved, name, tmp_path):
 
         with pytest.raises(ValueError, match="_stream"):
             changed(saved, name, change, tmp_path)
+
+
+def test_a_stream_of_a_gpu_goes_on_without_one(saved, tmp_path):
+    def change(node, arrays):
+        of_a_gpu = json.dumps(node["fitted"]["_stream"]).replace('"cpu"', '"cuda"')
+        assert of_a_gpu != json.dumps(node["fitted"]["_stream"])
+        node["fitted"]["_stream"] = json.loads(of_a_gpu)
+        (generator,) = (key for key in arrays if arrays[key].dtype == np.uint8)
+        arrays[generator] = np.zeros(16, np.uint8)
+
+    sae = changed(saved, "TopKSAE in a stream", change, tmp_path)
+    n_iter = sae.n_iter_
+    assert sae.partial_fit(X[:16]).n_iter_ == n_iter + 1
 
 
 def test_views_of_different_models_are_refused(saved, tmp_path):

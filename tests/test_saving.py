@@ -142,6 +142,19 @@ def test_a_stream_goes_on_where_it_was(paired, n_first, tmp_path):
     assert_same(sae, loaded)
 
 
+@pytest.mark.gpu
+def test_a_stream_on_a_gpu_goes_on_where_it_was(tmp_path):
+    sae = PairedSAE(8, 2, mask_rate=0.3, batch_size=16, device="cuda", random_state=0)
+    sae.partial_fit(X[:37], Y[:37])
+    skxsae.save(sae, tmp_path / "stream.safetensors")
+    loaded = skxsae.load(tmp_path / "stream.safetensors")
+    for part in (sae, loaded):
+        part.partial_fit(X[37:], Y[37:])
+    np.testing.assert_allclose(
+        loaded.x_sae_.components_, sae.x_sae_.components_, rtol=1e-9
+    )
+
+
 def test_a_generator_goes_on_where_it_was(tmp_path):
     random_state = np.random.RandomState(0)
     random_state.standard_normal(3)
