@@ -116,7 +116,9 @@ class DiskArray:
 
     It can be pickled, which takes no rows along unless arrays were given, and read by
     several threads at once. Slices and arrays of rows are read in the order of the
-    file, each run of consecutive rows at once. Columns are never read alone.
+    file, each run of consecutive rows at once. Columns are never read alone. A file in
+    Fortran order is read column by column, which is slow for few rows; write it again
+    in C order if it is read often.
 
     Functions that split data, such as
     :func:`~sklearn.model_selection.train_test_split`, ask for ``X[rows]`` and so load
