@@ -75,6 +75,10 @@ def with_other_types(document, arrays):
     arrays["components_"] = arrays["components_"].astype(np.int64)
 
 
+def with_a_bool_of_two(document, arrays):
+    arrays["dead_latents_"].view(np.uint8)[0] = 2
+
+
 def without_an_array(document, arrays):
     del arrays["mean_"]
 
@@ -161,6 +165,7 @@ def without_a_format(document, arrays):
         (with_infinite_scale, "scale_ has a NaN or an infinity"),
         (with_a_narrow_mean, r"mean_ has the shape \(5,\), not \(6,\)"),
         (with_other_types, "components_ has the type int64"),
+        (with_a_bool_of_two, "other bools than 0 and 1"),
         (without_an_array, "'mean_' is not there"),
         (with_one_array_more, "does not say what the array ../../etc/passwd is"),
         (with_an_array_twice, "'components_' is not there, or is needed twice"),
