@@ -1,6 +1,5 @@
 """Dictionaries of classical methods with codes as sparse as those of an autoencoder."""
 
-import warnings
 from numbers import Integral
 
 import numpy as np
@@ -20,6 +19,7 @@ from sklearn.utils.metaestimators import available_if
 
 from skxsae._encoding import Encoder
 from skxsae._fitting import resolve_n_latents
+from skxsae._quiet import quiet
 from skxsae._topk_sae import TopKSAE
 from skxsae._validation import check_view, unchanged_on_error
 from skxsae._views import NORMALIZATIONS, View, fit_normalization
@@ -72,9 +72,8 @@ def _dictionary(rows, n_components, options):
         batch_size=min(_BATCH_SIZE, len(rows)),
         **options,
     )
-    with warnings.catch_warnings():
-        # one for each sample whose code, in between, is not exact
-        warnings.simplefilter("ignore", ConvergenceWarning)
+    # one for each sample whose code, in between, is not exact
+    with quiet(category=ConvergenceWarning):
         model.fit(rows)
     return model, model.components_
 

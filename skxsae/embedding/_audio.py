@@ -3,7 +3,6 @@
 import io
 import math
 import os
-import threading
 import warnings
 from numbers import Integral
 from pathlib import Path
@@ -12,14 +11,13 @@ import numpy as np
 from scipy.io import wavfile
 from scipy.signal import resample_poly
 
+from skxsae._quiet import quiet
 from skxsae.embedding._entries import Unreadable, digest, reading
 
 _HIGHEST = 2.0  # of a float; decoders and resampling overshoot 1 a little
 # of the two integers whose ratio is that of the rates, for the filter is as long; all
 # usual rates are below 1,000 of each other
 _LARGEST_FACTOR = 200_000
-# filters of warnings belong to the process, and sounds are decoded in threads
-_filtering = threading.Lock()
 
 
 def read_audio(entry):
@@ -60,8 +58,7 @@ def decode_audio(content, rate, n_samples):
 
 def _read_wav(content):
     """Samples and rate of a WAV file; one that is cut off is refused."""
-    with _filtering, warnings.catch_warnings():
-        warnings.simplefilter("ignore", wavfile.WavFileWarning)
+    with quiet(category=wavfile.WavFileWarning):
         warnings.filterwarnings("error", "Reached EOF prematurely")
         rate, samples = wavfile.read(io.BytesIO(content))
     return samples, rate

@@ -1,6 +1,5 @@
 """Scores of an estimator over a grid of sizes and sparsities."""
 
-import warnings
 from itertools import combinations, product
 from numbers import Integral
 
@@ -9,6 +8,7 @@ import pandas as pd
 from sklearn.base import clone
 from sklearn.utils import check_random_state
 
+from skxsae._quiet import quiet
 from skxsae.inspection._plotting import import_pyplot, panel_axes, style_of, tidy
 from skxsae.metrics import stability_chance, stability_score
 from skxsae.metrics._scorers import last_step
@@ -395,10 +395,8 @@ def _scores(estimator, train, test, seeds, recall_k):
     X, y, groups = train
     scores, dictionaries = [], []
     for seed in seeds.tolist():
-        with warnings.catch_warnings():
-            # what it says is drawn
-            warnings.filterwarnings("ignore", "Only .* matches score above")
-            warnings.filterwarnings("ignore", "Nothing is matched")
+        # what it says is drawn
+        with quiet("Only .* matches score above", "Nothing is matched"):
             fitted = fit_pairs(_seeded(estimator, seed), X, y, groups)
         above = share_above_noise(fitted, X, y, groups, seed)
         measures = measure(fitted, *test, k=[recall_k], tau=0.05, above_noise=above)

@@ -1,6 +1,5 @@
 """Optimal transport between the dictionaries of two views, weighted by energy."""
 
-import warnings
 from dataclasses import dataclass
 from numbers import Integral
 
@@ -8,6 +7,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils._param_validation import Interval, validate_params
 
+from skxsae._quiet import quiet
 from skxsae.metrics._codes import check_width, unit_rows
 from skxsae.metrics._dictionary import check_dictionary, is_present
 from skxsae.metrics._modality import check_energies
@@ -237,9 +237,7 @@ def exact_plan(a, b, cost, caller, advice, max_iter=MAX_ITER):
         raise ImportError(
             f"{caller} requires POT: pip install 'skxsae[ot]'."
         ) from error
-    with warnings.catch_warnings():
-        # said below, in terms of the parameters
-        warnings.simplefilter("ignore")
+    with quiet():  # what it says is said below, in terms of the parameters
         plan, log = ot.emd(a, b, cost, numItermax=max_iter, log=True)
     if log["warning"] is None:
         return plan

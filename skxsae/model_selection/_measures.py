@@ -4,7 +4,6 @@ Every measure is a function of sums over groups of pairs, so that whole groups c
 drawn with replacement at the cost of a product.
 """
 
-import warnings
 from functools import partial
 from inspect import signature
 from typing import Any, NamedTuple
@@ -17,6 +16,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import has_fit_parameter
 
 from skxsae._coactivation_matcher import CoactivationMatcher
+from skxsae._quiet import quiet
 from skxsae.metrics._codes import check_paired_codes, row_batches
 from skxsae.metrics._reconstruction import column_means
 from skxsae.metrics._retrieval import rank_pairs
@@ -156,10 +156,8 @@ def share_above_noise(estimator, X, y, groups, random_state):
     else:
         codes_x, codes_y = encode_pairs(estimator, X, y)
         matcher = CoactivationMatcher(random_state=random_state)
-        with warnings.catch_warnings():
-            # what they say is what is returned here
-            warnings.filterwarnings("ignore", "Only .* matches score above")
-            warnings.filterwarnings("ignore", "Nothing is matched")
+        # what they say is what is returned here
+        with quiet("Only .* matches score above", "Nothing is matched"):
             matcher.fit(codes_y, codes_x, groups=groups)
         above = matcher.above_noise_[matcher.matching_ >= 0]
     return float(above.mean()) if len(above) else np.nan

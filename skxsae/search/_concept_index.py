@@ -259,4 +259,4 @@ def _labels(names, n_concepts):
     shared = names.duplicated(keep=False) | names.str.fullmatch(r"(.* #)?\d+")
     names[shared] += " #" + numbers[names.index[shared]]
     numbers.update(names)
-    return numbers.to_numpy()
+    return numbers.to_numpy(copy=True)
