@@ -62,6 +62,7 @@ class Encoding(NamedTuple):
     positive: bool = True  # whether pursuit codes are
     hidden: torch.Tensor | None = None  # (batch, m), latents that may not be active
     peers: Peers = ALONE
+    n_rows: int = 0  # of all processes, where there are several
 
 
 def _encoded(rows: torch.Tensor, weights: Weights, picked: Codes) -> Code:
@@ -101,11 +102,12 @@ def batch_topk(rows: torch.Tensor, weights: Weights, how: Encoding) -> Code:
 
 def _smallest_kept(values: torch.Tensor, how: Encoding) -> torch.Tensor:
     """The ``k * n_rows``-th largest value, of the rows of all processes."""
-    n_rows = int(how.peers.total(torch.tensor(len(values))))
-    together = how.peers.concatenated(values.flatten())
-    kept = min(how.k * n_rows, together.numel())
+    if how.peers.size > 1:
+        # a negative value is not kept anyhow
+        return how.peers.largest(values.flatten().relu(), how.k * how.n_rows)
+    kept = min(how.k * len(values), values.numel())
     # kthvalue counts from the smallest
-    return together.kthvalue(together.numel() - kept + 1).values
+    return values.flatten().kthvalue(values.numel() - kept + 1).values
 
 
 def relu(rows: torch.Tensor, weights: Weights, how: Encoding) -> Code:

@@ -47,6 +47,7 @@ def shared(
     """One encoder and one decoder serve all views; alone, a view is an autoencoder."""
     if how.hidden is not None:
         how = how._replace(hidden=how.hidden.repeat(len(rows), 1))
+    how = how._replace(n_rows=how.n_rows * len(rows))
     [(together, one)] = autoencoders("shared", rows, weights)
     code = encode(together, one, how)
     left = _residual(together, code, one)

@@ -14,6 +14,8 @@ import torch.distributed as dist
 from sklearn.utils import check_random_state
 
 _SEEDS = 2**31 - 1
+_BITS_AT_ONCE = 11
+_INTEGERS = {torch.float32: (torch.int32, 32), torch.float64: (torch.int64, 64)}
 
 
 class Peers:
@@ -53,6 +55,27 @@ class Peers:
         if self.size == 1:
             return tensor
         return _reduced(tensor.detach().clone(), dist.ReduceOp.MIN)
+
+    def largest(self, values: torch.Tensor, k: int) -> torch.Tensor:
+        """The `k`-th largest of the 1-D tensors of all processes; none is negative.
+
+        It is the smallest of all if there are less. Its bits are found some at a time,
+        by a count of the values that begin with each: few are sent, however many
+        values there are.
+        """
+        integer, n_bits = _INTEGERS[values.dtype]
+        # of numbers that are not negative, the bits are in the order of the numbers
+        bits, found = values.view(integer), torch.zeros((), dtype=integer)
+        for shift in reversed(range(0, n_bits, _BITS_AT_ONCE)):
+            next_bits = (bits >> shift) - (found.to(bits.device) << _BITS_AT_ONCE)
+            alike = (next_bits >= 0) & (next_bits < 2**_BITS_AT_ONCE)
+            counts = next_bits[alike].bincount(minlength=2**_BITS_AT_ONCE)
+            at_least = self.total(counts).cpu().flip(0).cumsum(0).flip(0).tolist()
+            k = min(k, at_least[0])
+            digit = sum(count >= k for count in at_least) - 1
+            k -= (*at_least, 0)[digit + 1]
+            found = (found << _BITS_AT_ONCE) + digit
+        return found.view(values.dtype).to(values.device)
 
     def any(self, flag: bool) -> bool:
         """Whether it is true in any process."""

@@ -336,7 +336,12 @@ class Trainer:
             noise = torch.rand(shape, generator=self.generator, device=device)
             hidden = noise[batch.own] < settings.mask_rate
         return Encoding(
-            settings.k, settings.precision, settings.positive_code, hidden, self.peers
+            settings.k,
+            settings.precision,
+            settings.positive_code,
+            hidden,
+            self.peers,
+            batch.n_rows,
         )
 
     def _auxiliary_loss(self, batch: Batch, forward: Forward) -> torch.Tensor:

@@ -300,7 +300,7 @@ def aligned():
     X, y = paired_rows(240)
     groups = np.arange(240) // 2
     X = X[groups * 2]
-    matcher = CoactivationMatcher(min_fires=1)
+    matcher = CoactivationMatcher(min_fires=1, n_null=0)
     sae = PostHocAlignedSAE(
         24, 2, max_iter=4, random_state=0, device="cpu", matcher=matcher
     ).fit(X, y, groups=groups)
@@ -310,11 +310,6 @@ def aligned():
 def two_rows():
     """A fit on as many rows as there are processes."""
     return parts_of(small(random_state=0).fit(paired_rows()[0][:2]))
-
-
-def three_rows():
-    """What is said of rows of which some processes would have none."""
-    return message_of(lambda: small(random_state=0).fit(paired_rows()[0][:3]))
 
 
 def streamed():
@@ -331,3 +326,10 @@ def meeting():
     """All of it, in one group."""
     parts = refusals, seeds, callbacks, alone, searched, aligned, two_rows, streamed
     return {part.__name__: part() for part in parts}
+
+
+def four():
+    """What is tried with four processes."""
+    few = paired_rows()[0][:3]
+    said = message_of(lambda: small(random_state=0).fit(few))
+    return {"too few rows": said, "fits": some_fits()}

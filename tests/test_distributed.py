@@ -1,6 +1,5 @@
 """Fits that several processes share, judged by fits of one process."""
 
-import itertools
 import random
 import shutil
 import subprocess
@@ -49,19 +48,8 @@ def assert_close(many, one, dtype="float64"):
             assert_allclose(many[name], array, rounding, rounding, err_msg=name)
 
 
-@needs_gloo
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("function", "size", "dtype"),
-    [
-        ("fits", 2, "float64"),
-        ("fits_in_float32", 2, "float32"),
-        ("some_fits", 4, "float64"),
-    ],
-)
-def test_processes_fit_what_one_fits(function, size, dtype):
-    expected = getattr(distributed_fits, function)()
-    fitted = in_processes("distributed_fits", function, size)
+def assert_all_fit(fitted, expected, dtype="float64"):
+    """All processes have what one process alone has, by the names of scenarios."""
     some_died = False
     for name, one in expected.items():
         for other in fitted[1:]:
@@ -69,6 +57,27 @@ def test_processes_fit_what_one_fits(function, size, dtype):
         assert_close(fitted[0][name], one, dtype)
         some_died |= bool(one["dead_latents_0"].any())
     assert some_died  # so that there was an auxiliary loss
+
+
+@needs_gloo
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("function", "dtype"), [("fits", "float64"), ("fits_in_float32", "float32")]
+)
+def test_two_processes_fit_what_one_fits(function, dtype):
+    expected = getattr(distributed_fits, function)()
+    assert_all_fit(in_processes("distributed_fits", function, 2), expected, dtype)
+
+
+@needs_gloo
+@pytest.mark.slow
+def test_four_processes():
+    met = in_processes("distributed_fits", "four", 4)
+    assert_all_fit([result["fits"] for result in met], distributed_fits.some_fits())
+    for result in met:
+        assert result["too few rows"] == (
+            "ValueError: 3 rows are too few for 4 processes: each needs one."
+        )
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +99,8 @@ class TestMeeting:
         )
         for said in (one, other):
             assert_close(said.pop("afterwards"), afterwards)
+            # others cannot know more of it
+            said["no folder"] = said["no folder"].replace("FileExistsError", "OSError")
         assert one == other
         expected = {
             "a NaN": "NaN in row 70, column 3",
@@ -202,22 +213,26 @@ class Together:
         return [sum(self.orders[0].lengths(batch))]
 
 
-@needs_gloo
-def test_too_few_rows_for_all():
-    for said in in_processes("distributed_fits", "three_rows", 4):
-        assert said == "ValueError: 3 rows are too few for 4 processes: each needs one."
+@pytest.fixture(scope="module")
+def undisturbed():
+    """Fitted arrays of two processes that nothing happens to."""
+    one, other = in_processes("restarted_fit", "undisturbed", 2)
+    assert_same_bits(one, other)
+    return one
 
 
 @needs_gloo
 @pytest.mark.slow
-def test_a_killed_process_is_started_again_and_the_fit_goes_on(tmp_path):
+def test_a_killed_process_is_started_again_and_the_fit_goes_on(tmp_path, undisturbed):
     place = random.randrange(2), random.randint(2, restarted_fit.N_STEPS - 2)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += ["--local-addr", "127.0.0.1", "--nproc-per-node", "2"]
     command += ["--max-restarts", "3", str(HERE / "restarted_fit.py"), str(tmp_path)]
     run = subprocess.run(
         [*command, *map(str, place)],
-        env=ENVIRONMENT,
+        # else processes that start again may find the addresses of those before them
+        # in the store of torchrun: pytorch issue 135712
+        env={**ENVIRONMENT, "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"},
         timeout=150,
         capture_output=True,
         text=True,
@@ -227,8 +242,7 @@ def test_a_killed_process_is_started_again_and_the_fit_goes_on(tmp_path):
     assert fitted.pop("attempt") == 1, place
     assert fitted.pop("n_states") > 0, place
     assert not list((tmp_path / "states").iterdir()), place
-    for undisturbed in in_processes("restarted_fit", "undisturbed", 2):
-        assert_same_bits(fitted, undisturbed)
+    assert_same_bits(fitted, undisturbed)
 
 
 @contextmanager
@@ -267,7 +281,7 @@ def can_have_hosts():
 
 @needs_gloo
 @pytest.mark.slow
-def test_two_hosts(monkeypatch):
+def test_two_hosts(monkeypatch, undisturbed):
     if not can_have_hosts():
         pytest.skip("network namespaces need root and the program ip")
     monkeypatch.setitem(ENVIRONMENT, "GLOO_SOCKET_IFNAME", "cable")
@@ -276,11 +290,8 @@ def test_two_hosts(monkeypatch):
         apart = in_processes(
             "restarted_fit", "undisturbed", 2, address=address, hosts=hosts
         )
-    monkeypatch.setitem(ENVIRONMENT, "GLOO_SOCKET_IFNAME", "lo")
-    for one, other in itertools.product(
-        apart, in_processes("restarted_fit", "undisturbed", 2)
-    ):
-        assert_same_bits(one, other)
+    for fitted in apart:
+        assert_same_bits(fitted, undisturbed)
 
 
 class Rows:
@@ -344,6 +355,17 @@ def test_orders_know_how_many_rows_the_others_have(n_batches):
         for order in (shuffled(views, n_batches, rng(0)), by_blocks):
             for i, [rows] in enumerate(batches(views, order)):
                 assert order.lengths(i)[rank] == len(rows)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("k", [1, 2, 7, 30, 60, 99])
+def test_largest(dtype, k):
+    generator = torch.Generator().manual_seed(k)
+    values = torch.randn(60, dtype=dtype, generator=generator).relu()
+    values[:20] = values[20:40]  # ties
+    values[-1] = torch.finfo(dtype).tiny / 8
+    expected = values.sort(descending=True).values[min(k, 60) - 1]
+    assert Peers().largest(values, k) == expected
 
 
 def test_alone_nothing_is_asked():
