@@ -254,6 +254,9 @@ class PairedSAE(TwoViewMixin, BaseEstimator):
     def fit(self, X, y=None):
         """Learn the shared latents from pairs.
 
+        The processes of a ``torch.distributed`` group, if one is initialised, learn
+        them together: each must call `fit`, on the same pairs.
+
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)

@@ -309,6 +309,9 @@ class TopKSAE(
     def fit(self, X, y=None):
         """Learn the dictionary.
 
+        The processes of a ``torch.distributed`` group, if one is initialised, learn it
+        together: each must call `fit`, on the same samples.
+
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
