@@ -79,6 +79,14 @@ def with_a_bool_of_two(document, arrays):
     arrays["dead_latents_"].view(np.uint8)[0] = 2
 
 
+def with_more_active_latents_than_there_are(document, arrays):
+    fitted_of(document)["k_"] = 9
+
+
+def with_a_scale_of_nothing(document, arrays):
+    arrays["scale_"][...] = 0
+
+
 def without_an_array(document, arrays):
     del arrays["mean_"]
 
@@ -166,6 +174,8 @@ def without_a_format(document, arrays):
         (with_a_narrow_mean, r"mean_ has the shape \(5,\), not \(6,\)"),
         (with_other_types, "components_ has the type int64"),
         (with_a_bool_of_two, "other bools than 0 and 1"),
+        (with_more_active_latents_than_there_are, "k_=9 of 8 latents"),
+        (with_a_scale_of_nothing, "scale_ that is not positive"),
         (without_an_array, "'mean_' is not there"),
         (with_one_array_more, "does not say what the array ../../etc/passwd is"),
         (with_an_array_twice, "'components_' is not there, or is needed twice"),
@@ -246,15 +256,18 @@ def test_a_generator_that_reads_outside_its_state_is_refused(
 @pytest.mark.parametrize("name", ["TopKSAE in a stream", "PairedSAE in a stream"])
 def test_a_stream_of_another_model_is_refused(saved, name, tmp_path):
     prefix = "_stream.trainer_state."
-    names = [key for key in parts_of(saved[name])[1] if key.startswith(prefix)]
+    arrays = parts_of(saved[name])[1]
+    names = [key for key in arrays if key.startswith(prefix)]
     assert len(names) > 20
     for broken in names:
+        # a single number would be copied to all places of a tensor
+        for shape in {(2, 3), (1,)} - {arrays[broken].shape}:
 
-        def change(node, arrays, broken=broken):
-            arrays[broken] = np.zeros((2, 3), arrays[broken].dtype)
+            def change(node, arrays, broken=broken, shape=shape):
+                arrays[broken] = np.zeros(shape, arrays[broken].dtype)
 
-        with pytest.raises(ValueError, match="_stream"):
-            changed(saved, name, change, tmp_path)
+            with pytest.raises(ValueError, match="_stream"):
+                changed(saved, name, change, tmp_path)
 
 
 def test_a_stream_of_a_gpu_goes_on_without_one(saved, tmp_path):
@@ -291,6 +304,55 @@ def test_views_of_different_models_are_refused(saved, tmp_path):
 
     with pytest.raises(ValueError, match="8 and 5 latents"):
         changed(saved, "PairedSAE shared", change_latents, tmp_path)
+
+
+def without_the_last_latent(node, arrays):
+    for name in ("fires", "total", "square"):
+        arrays[f"x.{name}"] = arrays[f"x.{name}"][:-1].copy()
+
+
+def with_pairs_of_other_samples(node, arrays):
+    node["x"]["n_samples"] = 59
+
+
+def with_another_width_of_y(node, arrays):
+    node["fitted"]["_n_features_of_y"] = 9
+
+
+def with_an_item_more(node, arrays):
+    node["fitted"]["n_items_"] = 61
+
+
+def without_margins(node, arrays):
+    names = node["fitted"]["matches_"]["names"]
+    names[names.index("margin")] = "lead"
+
+
+def without_a_translation(node, arrays):
+    del node["fitted"]["x_sae_"]["fitted"]["translation_"]
+    del arrays["x_sae_.translation_.source"], arrays["x_sae_.translation_.target"]
+
+
+def with_another_number_of_columns(node, arrays):
+    node["fitted"]["n_aligned_"] += 1
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("Coactivation", without_the_last_latent, "cross"),
+        ("Coactivation", with_pairs_of_other_samples, "numbers of samples"),
+        ("PairedSAE shared", with_another_width_of_y, "_n_features_of_y=9"),
+        ("ConceptIndex", with_an_item_more, "n_items_=61"),
+        ("PostHocAlignedSAE soft", without_margins, "lacks margin"),
+        ("PostHocAlignedSAE soft", without_a_translation, "do not agree|agree with"),
+        ("PostHocAlignedSAE soft", with_another_number_of_columns, "n_aligned_="),
+    ],
+    ids=lambda part: getattr(part, "__name__", ""),
+)
+def test_parts_that_do_not_agree_are_refused(saved, name, change, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        changed(saved, name, change, tmp_path)
 
 
 def test_nested_json_is_refused(saved, tmp_path):
