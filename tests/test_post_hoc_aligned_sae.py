@@ -11,6 +11,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils._param_validation import InvalidParameterError
 
 from skxsae import CoactivationMatcher, PostHocAlignedSAE, TopKSAE, _pair_sums
+from skxsae._noise_floor import repaired_rows
 from skxsae.datasets import DiskArray, make_paired_features
 
 N_FEATURES = 16
@@ -482,6 +483,23 @@ def test_what_is_streamed_is_matched_like_what_is_in_memory(with_groups, monkeyp
     expected.realign(X[:750], y[:750], half)
     streamed.realign(on_disk(X[:750]), y[:750], half)
     assert_aligned_alike(streamed, expected, data)
+
+
+def test_groups_reach_the_null_of_what_is_streamed(monkeypatch):
+    broken = []
+
+    def remember(groups, rng):
+        broken.append(groups)
+        return repaired_rows(groups, rng)
+
+    monkeypatch.setattr(_pair_sums, "repaired_rows", remember)
+    monkeypatch.setattr(_pair_sums, "PAIRS_IN_HAND", 300)
+    monkeypatch.setattr(_pair_sums, "PAIRS_OF_BLOCK", 15)
+    data = make_pairs()
+    groups = np.arange(1500) // 5
+    frozen_pair(data).fit(on_disk(data.X), on_disk(data.y), groups=groups)
+    assert [len(own) for own in broken] == [300] * 5
+    assert_array_equal(np.sort(np.concatenate(broken)), groups)
 
 
 def test_a_repeated_row_is_encoded_once_in_a_part(monkeypatch):
