@@ -496,7 +496,7 @@ def test_groups_reach_the_null_of_what_is_streamed(monkeypatch):
     monkeypatch.setattr(_pair_sums, "PAIRS_IN_HAND", 300)
     monkeypatch.setattr(_pair_sums, "PAIRS_OF_BLOCK", 15)
     data = make_pairs()
-    groups = np.arange(1500) // 5
+    groups = np.arange(1500) // 3
     frozen_pair(data).fit(on_disk(data.X), on_disk(data.y), groups=groups)
     assert [len(own) for own in broken] == [300] * 5
     assert_array_equal(np.sort(np.concatenate(broken)), groups)
