@@ -244,7 +244,6 @@ def with_attribute(**attributes):
         (TopKSAE(device=b"cpu"), "'device' parameter"),
         (TopKSAE(random_state=np.random.RandomState(np.random.PCG64(0))), "PCG64"),
     ],
-    ids=str,
 )
 def test_what_has_no_place_is_refused(estimator, message, tmp_path):
     for name in ("sae", "sae.safetensors"):
