@@ -41,7 +41,7 @@ class Peers:
         return self.totals([tensor])[0]
 
     def totals(self, tensors: list[torch.Tensor]) -> list[torch.Tensor]:
-        """Sum of each tensor over all processes; those of one type are one message."""
+        """Sum of each of several tensors of one type, sent as one message."""
         if self.size == 1:
             return tensors
         flat = torch.cat([tensor.detach().flatten() for tensor in tensors])

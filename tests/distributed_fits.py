@@ -23,7 +23,7 @@ from skxsae.baselines import SparseBaseline
 from skxsae.datasets import DiskArray
 from skxsae.metrics import retrieval_ranks
 
-N_ROWS, N_FEATURES = 90, 8
+N_ROWS, N_FEATURES = 87, 8  # batches of odd numbers of rows
 ACTIVATIONS = ["topk", "batch_topk", "relu", "jumprelu", "matching_pursuit"]
 COUPLINGS = ["shared", "cross_reconstruction", "global_topk", "crosscoder"]
 LOSSES = ["fvu", "mse_sum", "mse_mean"]
@@ -173,7 +173,7 @@ def refusals():
         "a NaN in one process": lambda: sae.fit(own_nan),
         "a NaN in the second view": lambda: paired.fit(X, with_nan),
         "a NaN in a view to align": lambda: post_hoc.fit(X, with_nan),
-        "fewer rows in one process": lambda: sae.fit(X[: 90 - rank]),
+        "fewer rows in one process": lambda: sae.fit(X[: N_ROWS - rank]),
         "wider in one process": lambda: paired.fit(X, wider),
         "other numbers": lambda: sae.fit(other),
         "another type": lambda: sae.fit(X.astype([np.float64, np.float32][rank])),

@@ -107,7 +107,7 @@ class TestMeeting:
             "a NaN in one process": "NaN in row 70, column 3",
             "a NaN in the second view": "Input y contains NaN in row 70, column 3",
             "a NaN in a view to align": "Input y contains NaN in row 70, column 3",
-            "fewer rows in one process": r"\[(90, 8)\] in the first and [(89, 8)]",
+            "fewer rows in one process": "[(87, 8)] in the first and [(86, 8)]",
             "wider in one process": "differ in shapes of the data",
             "other numbers": "differ in checksums of the data",
             "another type": "differ in types of the data",
@@ -120,7 +120,7 @@ class TestMeeting:
         }
         assert one.keys() == expected.keys()
         for name, words in expected.items():
-            assert words.replace("\\", "") in one[name], one[name]
+            assert words in one[name], one[name]
 
     def test_random_states(self, met):
         (unseeded, seeded, own, after), (others, *rest, other_after) = (
