@@ -102,8 +102,6 @@ def _as_csr(data, indices, indptr, shape):
             raise ValueError(f"a CSR array has an axis of length {length}")
     codes = sparse.csr_array((data, indices, indptr), shape=shape)
     codes.check_format(full_check=True)
-    # SciPy may have taken smaller types
-    codes.indices, codes.indptr = indices, indptr
     return codes
 
 
