@@ -244,10 +244,11 @@ class Coactivation:
             self.x + other.x, self.y + other.y, self.cross + other.cross
         )
 
-    def select(self, x_latents, y_latents):
-        """Sums of the given latents only."""
-        if isinstance(self.cross, sparse.csr_array):
-            cross = self.cross[x_latents][:, y_latents]
-        else:
-            cross = self.cross.select(x_latents, y_latents)
-        return Coactivation(self.x[x_latents], self.y[y_latents], cross)
+
+def of_latents(sums, x_latents, y_latents):
+    """A `Coactivation` of the given latents only."""
+    if isinstance(sums.cross, sparse.csr_array):
+        cross = sums.cross[x_latents][:, y_latents]
+    else:
+        cross = sums.cross.select(x_latents, y_latents)
+    return Coactivation(sums.x[x_latents], sums.y[y_latents], cross)

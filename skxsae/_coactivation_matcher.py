@@ -18,7 +18,13 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from skxsae._affinity import METRICS, affinity, direction_affinity, is_alive
 from skxsae._assignment import ASSIGNMENTS, best_partners
 from skxsae._bootstrap import score_intervals
-from skxsae._coactivation import Coactivation, Marginals, Product, as_codes
+from skxsae._coactivation import (
+    Coactivation,
+    Marginals,
+    Product,
+    as_codes,
+    of_latents,
+)
 from skxsae._encoding import as_container
 from skxsae._matches import (
     Matches,
@@ -499,7 +505,7 @@ class CoactivationMatcher(
     def _matches_of_sums(self, sums, *, with_margins=False):
         """Matches between the living latents of a `Coactivation`."""
         x_alive, y_alive = (self._alive(part) for part in (sums.x, sums.y))
-        scores = affinity(sums.select(x_alive, y_alive), self.metric)
+        scores = affinity(of_latents(sums, x_alive, y_alive), self.metric)
         return self._matches_of_scores(scores, x_alive, y_alive, with_margins)
 
     def _matches_of_directions(self, x, y, directions):
