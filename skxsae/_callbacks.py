@@ -6,7 +6,7 @@ import threading
 import pandas as pd
 from sklearn.callback import CallbackSupportMixin
 
-from skxsae._checkpoint import Checkpoint
+from skxsae._checkpoint import Checkpoint, state_file
 
 
 class PassCallbacks:
@@ -40,7 +40,7 @@ class PassCallbacks:
         """Where a fit keeps its state, None if no callback asks for that."""
         for callback in self.context._callbacks:
             if isinstance(callback, Checkpoint):
-                return callback.file_of(self.context, what, peers)
+                return state_file(callback, self.context, what, peers)
         return None
 
     def end_fit(self, fitted_attributes):

@@ -131,15 +131,17 @@ class Checkpoint:
             for path in Path(self.folder).glob(f"*{_SUFFIX}"):
                 path.unlink(missing_ok=True)
 
-    def file_of(self, context, what, peers=ALONE):
-        """Where the fit of a task keeps its state; `what` describes the fit."""
-        places = []
-        while context.parent is not None:
-            name = context.source_task_name or context.task_name
-            places.append(f"{name}-{context.task_id}")
-            context = context.parent
-        path = Path(self.folder, f"{'.'.join(reversed(places)) or 'fit'}{_SUFFIX}")
-        return StateFile(path, self.interval, {**what, "seeds": self._seeds}, peers)
+
+def state_file(checkpoint, context, what, peers=ALONE):
+    """Where the fit of a task keeps its state; `what` describes the fit."""
+    places = []
+    while context.parent is not None:
+        name = context.source_task_name or context.task_name
+        places.append(f"{name}-{context.task_id}")
+        context = context.parent
+    name = f"{'.'.join(reversed(places)) or 'fit'}{_SUFFIX}"
+    what = {**what, "seeds": checkpoint._seeds}
+    return StateFile(Path(checkpoint.folder, name), checkpoint.interval, what, peers)
 
 
 class StateFile:

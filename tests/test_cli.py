@@ -6,11 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import joblib
 import numpy as np
 import pytest
 import torch
 
+from skxsae import load
 from skxsae._cli import _main, main
 from skxsae._cli._concepts import display_width, shortened
 from skxsae._cli._data import Pairs
@@ -109,7 +109,7 @@ def test_numbers_are_those_of_the_saved_model_on_held_out_groups(arrays):
     assert not set(groups[data.train]) & set(groups[data.test])
     assert report["data"]["n_test_pairs"] == len(data.test)
     assert report["data"]["n_test_groups"] == len(set(groups[data.test]))
-    sae = joblib.load("out/post_hoc.joblib")
+    sae = load("out/post_hoc.safetensors")
     images, captions = data.X[groups[data.test]], data.y[data.test]
     codes = sae.transform(images, captions)
     for direction in ("x_to_y", "y_to_x"):
@@ -131,8 +131,8 @@ def test_separate_and_post_hoc_are_the_same_dictionaries(arrays):
     for name in ("explained_variance_x", "explained_variance_y", "n_dead"):
         assert separate[name] == pytest.approx(aligned[name])
     assert separate["n_matched"] is None
-    trained = joblib.load("out/separate_x.joblib")
-    sae = joblib.load("out/post_hoc.joblib")
+    trained = load("out/separate_x.safetensors")
+    sae = load("out/post_hoc.safetensors")
     np.testing.assert_array_equal(sae.x_sae_.components_[:16], trained.components_)
 
 
@@ -162,7 +162,7 @@ def test_concepts_are_the_best_matches_and_their_strongest_rows(arrays, capsys):
         "--texts",
         "texts.txt",
     )
-    sae, groups = joblib.load("out/post_hoc.joblib"), np.load("groups.npy")
+    sae, groups = load("out/post_hoc.safetensors"), np.load("groups.npy")
     best = sae.matches_.query("above_noise").sort_values("correlation", ascending=False)
     assert len(best) >= 2
     assert [c["latent"] for c in report["concepts"]] == list(best["x_latent"][:10])
@@ -287,7 +287,7 @@ def test_figure_is_a_picture(arrays):
 @pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
 def test_nothing_half_written_is_left(arrays, monkeypatch, error):
     def fail(*_):
-        assert any(path.suffix == ".joblib" for path in Path().rglob("*"))
+        assert any(path.suffix == ".safetensors" for path in Path().rglob("*"))
         raise error
 
     before = sorted(Path().rglob("*"))
@@ -403,7 +403,7 @@ def test_folder_in_use_is_refused(arrays, capsys):
     )
 
 
-OURS = {"versions": {"skxsae": "0.1.0"}, "figure": None, "models": ["a.joblib"]}
+OURS = {"versions": {"skxsae": "0.1.0"}, "figure": None, "models": ["a.safetensors"]}
 
 
 @pytest.mark.parametrize(
@@ -415,7 +415,7 @@ OURS = {"versions": {"skxsae": "0.1.0"}, "figure": None, "models": ["a.joblib"]}
         "[1]",
         "null",
         json.dumps({**OURS, "versions": {"numpy": "2.0"}}),
-        json.dumps({**OURS, "models": [["a.joblib"]]}),
+        json.dumps({**OURS, "models": [["a.safetensors"]]}),
         json.dumps({**OURS, "models": None}),
         json.dumps({key: value for key, value in OURS.items() if key != "figure"}),
     ],
@@ -423,7 +423,7 @@ OURS = {"versions": {"skxsae": "0.1.0"}, "figure": None, "models": ["a.joblib"]}
 def test_report_of_something_else_is_not_overwritten(arrays, capsys, text):
     Path("out").mkdir()
     Path("out/report.json").write_text(text, encoding="latin-1")
-    Path("out/a.joblib").write_text("mine")
+    Path("out/a.safetensors").write_text("mine")
     argv = [*OWN, "--out", "out", "--overwrite"]
     assert_refused(capsys, argv, "report.json that this command did not write")
 
@@ -442,10 +442,12 @@ def test_file_beside_an_earlier_run_is_not_deleted(arrays, capsys, monkeypatch, 
 
 
 def test_folder_inside_an_earlier_run_is_not_deleted(arrays, capsys):
-    Path("out/a.joblib").mkdir(parents=True)
+    Path("out/a.safetensors").mkdir(parents=True)
     Path("out/report.json").write_text(json.dumps(OURS))
     argv = [*OWN, "--out", "out", "--overwrite"]
-    assert_refused(capsys, argv, "holds 'a.joblib', which is not of the earlier run")
+    assert_refused(
+        capsys, argv, "holds 'a.safetensors', which is not of the earlier run"
+    )
 
 
 def test_empty_folder_is_used(arrays):

@@ -33,7 +33,7 @@ examples:
       -k 16 --n-latents 1024 --out my-report
 
 The output folder holds report.json (every number, with parameters and versions),
-figure.png and the fitted models, to be loaded with joblib.load."""
+figure.png and the fitted models, to be loaded with skxsae.load."""
 
 
 def parse_arguments(argv=None):

@@ -8,8 +8,7 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
-import joblib
-
+from skxsae._saving import save
 from skxsae._version import __version__
 
 DEFAULT_OUT = "skxsae-out"
@@ -107,8 +106,8 @@ def write_models(folder, models):
     """One file for each model; returns their names."""
     names = []
     for name, model in models.items():
-        joblib.dump(model, folder / f"{name}.joblib")
-        names.append(f"{name}.joblib")
+        names.append(f"{name}.safetensors")
+        save(model, folder / names[-1])
     return names
 
 
