@@ -770,7 +770,11 @@ def bits(a, b):
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("dtype", ["f2", "f4", "f8", ">f4", "i4"])
 @pytest.mark.parametrize("estimator", ESTIMATORS, ids=str)
-def test_estimators_do_the_same_with_it(estimator, dtype):
+def test_estimators_do_the_same_with_it(monkeypatch, estimator, dtype):
+    def refuse(array, *args, **kwargs):
+        raise AssertionError(f"{array} is loaded at once")
+
+    monkeypatch.setattr(DiskArray, "__array__", refuse)
     X, y = ((10 * view).astype(dtype) for view in VIEWS)
     disk = DiskArray([X[:20], X[20:]]), DiskArray(y)
     pair = (X, y), disk
