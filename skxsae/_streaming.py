@@ -86,6 +86,7 @@ class Stream:
             check_converging(loss + error, f"step {len(losses) + 1}")
             losses.append(loss)
             errors.append(error / float(sum(map(total_variance, batch))))
+        check_converging(trainer.sum_of_weights(), f"step {len(losses)}")
         self.losses, self.errors = losses, errors[-_BATCHES_OF_ERROR:]
         self.trainer_state = trainer.state()
         return fit.attributes(self._record(trainer))

@@ -296,6 +296,11 @@ class Trainer:
         moments = [*own.means, *own.squares, *own.steps]
         return [*self.parameters, *moments, *vars(self.activity).values(), self.totals]
 
+    def sum_of_weights(self) -> float:
+        """A number that is finite if all weights are."""
+        sums = [each.detach().sum(dtype=torch.float64) for each in self.parameters]
+        return float(torch.stack(sums).sum())
+
     def state(self) -> State:
         """All that a continued fit needs, on the host: numbers, and arrays."""
         numbers = {
@@ -593,7 +598,9 @@ def train(
         record.firing_rate = torch.where(encoded, rate_of_firing, record.firing_rate)
         record.threshold = activity.threshold.clone()
         loss, error = trainer.totals.tolist()
-        check_converging(loss + error, f"pass {record.n_iter}")
+        check_converging(
+            loss + error + trainer.sum_of_weights(), f"pass {record.n_iter}"
+        )
         record.loss_curve.append(loss / n_batches)
         if variance:
             record.fvu = error / variance
@@ -628,10 +635,10 @@ class DivergedError(ValueError):
 
 
 def check_converging(loss: float, when: str) -> None:
-    """Refuse to go on with a loss that is not finite."""
+    """Refuse to go on with a loss, or weights, that are not finite."""
     if not math.isfinite(loss):
         raise DivergedError(
-            f"Training diverged in {when}: the loss is not finite. Lower "
+            f"Training diverged in {when}: the loss or a weight is not finite. Lower "
             "learning_rate or alignment_weight, or scale the data "
             "(normalize='scale')."
         )

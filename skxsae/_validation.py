@@ -95,7 +95,10 @@ def _hint_at_encoders():
 
 
 def without_torch(X):
-    """A NumPy array in place of a tensor on any device."""
+    """A NumPy array in place of a tensor on any device or of bytes in another order."""
+    if isinstance(X, np.ndarray) and not X.dtype.isnative:
+        # else scikit-learn would make float32 of a float64 that it does not know
+        return X.astype(X.dtype.newbyteorder("="))
     if not isinstance(X, torch.Tensor):
         return X
     X = X.detach().cpu()
@@ -104,9 +107,10 @@ def without_torch(X):
 
 def _lazy_floats(X):
     """A DiskArray of other numbers is converted as an array is, but when it is read."""
-    if isinstance(X, DiskArray) and X.dtype not in _LAZY_DTYPES:
-        return X.astype(FLOATS[0])
-    return X
+    if not isinstance(X, DiskArray) or X.dtype in _LAZY_DTYPES:
+        return X
+    native = X.dtype.newbyteorder("=")
+    return X.astype(native if native in _LAZY_DTYPES else FLOATS[0])
 
 
 def _is_lazy(X, min_samples):
