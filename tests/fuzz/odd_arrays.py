@@ -123,7 +123,7 @@ LAYOUTS = {
 
 def cast(X, dtype):
     """X as another type, without a warning for what does not fit."""
-    kind = np.dtype(dtype)
+    X, kind = X.astype(float), np.dtype(dtype)
     if kind.kind in "iu":
         limits = np.iinfo(kind)
         X = np.clip(np.rint(X), max(limits.min, -(2**31)), min(limits.max, 2**31))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from odd_arrays import CODE_LAYOUTS, codes, snapshot, view
+from odd_arrays import CODE_LAYOUTS, cast, codes, snapshot, view
 from scipy import sparse
 
 from skxsae import CoactivationMatcher, PairedSAE, PostHocAlignedSAE, TopKSAE
@@ -170,7 +170,7 @@ def test_a_failed_fit_changes_nothing(params, given_view, data):
         return
     before = copy.deepcopy(vars(sae))
     codes_before = sae.transform(X)
-    bad = np.array(plain, dtype=data.draw(st.sampled_from(["f2", "f4", "f8"])))
+    bad = cast(plain, data.draw(st.sampled_from(["f2", "f4", "f8"])))
     bad[data.draw(st.integers(0, len(bad) - 1)), 0] = data.draw(
         st.sampled_from([np.nan, np.inf, -np.inf])
     )
