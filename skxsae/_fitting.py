@@ -28,6 +28,7 @@ from skxsae._views import (
     loaded,
     row_blocks,
     some_rows,
+    warn_of_few_blocks,
 )
 
 logger = logging.getLogger("skxsae")
@@ -210,6 +211,7 @@ def fit_dictionary(estimator, arrays):
     rng = together.random_state(estimator.random_state)
     sizes = resolve_n_latents(estimator.n_latents, estimator.k, arrays)
     views = make_views(params, arrays, device, together)
+    warn_of_few_blocks(views)
     fit = Fit(estimator, views, sizes, min(n_rows, DEAD_AFTER), rng)
     logger.info(
         "%s: %d latents, k=%d, %d passes over %d rows on %s",

@@ -1,6 +1,7 @@
 """One view of the data: any row-sliceable array, cast and normalised batch by batch."""
 
 import functools
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -166,6 +167,7 @@ _SHARE_OF_FREE_MEMORY = 0.5
 _READ_AHEAD = 2
 # one that is used, one that is read, and one that is cast
 _CHUNKS_IN_BUFFER = 3
+_FEW_BLOCKS = 16
 
 
 def is_streamed(X) -> bool:
@@ -208,16 +210,36 @@ def some_rows(view: View, n: int, rng: np.random.RandomState) -> np.ndarray:
 def shuffled(views: list[View], n_batches: int, rng: np.random.RandomState) -> Order:
     """The order of a pass over all rows, in `n_batches` of nearly one size."""
     n_rows, peers, resident = len(views[0]), views[0].peers, views[0].resident
+    if blocks := blocks_of(views):
+        return ShuffledByBlocks(n_rows, n_batches, rng, peers, blocks)
+    order = Shuffled(n_rows, n_batches, rng, peers)
+    if resident is not None:
+        order.rows = order.rows.to(resident.device)
+    return order
+
+
+def blocks_of(views: list[View]) -> Blocks | None:
+    """What is read of streamed views at a time, None where all is in memory."""
     streamed = [view for view in views if is_streamed(view.X)]
     if not streamed:
-        order = Shuffled(n_rows, n_batches, rng, peers)
-        if resident is not None:
-            order.rows = order.rows.to(resident.device)
-        return order
+        return None
     chunk_rows = min(_chunk_rows(view) for view in streamed)
     given = [view.X.block_rows for view in streamed if view.X.block_rows]
-    blocks = Blocks.of(max(given, default=None), chunk_rows)
-    return ShuffledByBlocks(n_rows, n_batches, rng, peers, blocks)
+    return Blocks.of(max(given, default=None), chunk_rows)
+
+
+def warn_of_few_blocks(views: list[View]) -> None:
+    """Say so if rows that lie next to each other stay together."""
+    blocks = blocks_of(views)
+    if blocks and blocks.chunk_rows < _FEW_BLOCKS * blocks.block_rows:
+        warnings.warn(
+            f"Rows are read in blocks of {blocks.block_rows}, and only "
+            f"{blocks.chunk_rows} are shuffled among each other at a time: what lies "
+            "together on disk stays together. Raise buffer_bytes, or lower block_rows; "
+            "of Parquet, write smaller row groups.",
+            UserWarning,
+            stacklevel=2,
+        )
 
 
 def _chunk_rows(view: View) -> int:

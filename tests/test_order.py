@@ -169,3 +169,16 @@ def test_both_views_are_read_in_one_order():
     sae = PairedSAE(32, 3, max_iter=2, batch_size=64, random_state=0)
     one, other = (sae.fit(reader, y).loss_curve_ for y in (reader, X))
     assert one == other
+
+
+@pytest.mark.parametrize("block_rows", [None, 20, 200])
+def test_few_blocks_at_a_time_are_warned_of(block_rows):
+    X = sorted_rows(2000)
+    # a third of the buffer: 333 rows
+    reader = DiskArray(X, buffer_bytes=X.nbytes // 2, block_rows=block_rows)
+    sae = TopKSAE(32, 3, max_iter=1, batch_size=64, random_state=0)
+    if block_rows != 200:
+        sae.fit(reader)
+        return
+    with pytest.warns(UserWarning, match="blocks of 200, and only 333 are shuffled"):
+        sae.fit(reader)
