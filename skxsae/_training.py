@@ -572,8 +572,9 @@ def train(
     record = Record(activity.firing_rate(), activity.threshold.clone())
     position = Position(record)
     state = peers.of_first(lambda: saved.load() if saved else None)
-    if saved and state is not None:
-        with saved.restoring():
+    if state is not None:
+        # it comes from the first process: others may not know of a file
+        with saved.restoring() if saved else contextlib.nullcontext():
             position.load(state, trainer, rng)
     step = captured(trainer)
     while not position.is_over:
