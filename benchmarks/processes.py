@@ -117,21 +117,25 @@ def measure(shape, activation, n_views, n_steps, n_rounds):
         for name, (members, _) in programs.items()
     }
     seconds = {name: [] for name in programs}
+    cpu_seconds = dict.fromkeys(programs, 0.0)
     sent = Sent()
     for i in range(1 + n_rounds):  # the first is warm-up
         for name, (members, batches) in programs.items():
             dist.barrier()
-            start = time.perf_counter()
+            start, cpu_start = time.perf_counter(), time.process_time()
             if members.size > 1:
                 with sent.counting():
                     take_steps(trainers[name], batches, n_steps, group.shares(batch))
             elif group.rank == 0:
                 take_steps(trainers[name], batches, n_steps, [batch])
             seconds[name].append(time.perf_counter() - start)
+            cpu_seconds[name] += time.process_time() - cpu_start
         if i == 0:
             sent.__init__()
+            cpu_seconds = dict.fromkeys(programs, 0.0)
     alone, together = (np.median(of_name[1:]) / n_steps for of_name in seconds.values())
     in_all = n_steps * n_rounds
+    cpu_alone, cpu_together = group.total(torch.tensor([*cpu_seconds.values()]))
     return {
         "activation": activation,
         "shape": shape,
@@ -139,6 +143,7 @@ def measure(shape, activation, n_views, n_steps, n_rounds):
         "step_together": float(together),
         "speed_up": float(alone / together),
         "efficiency": float(alone / together / group.size),
+        "cpu_ratio": float(cpu_together / cpu_alone),
         "waiting": sent.seconds / sum(seconds["together"][1:]),
         "messages": sent.messages / in_all,
         "megabytes": sent.bytes / in_all / 1e6,

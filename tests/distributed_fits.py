@@ -261,6 +261,18 @@ def callbacks():
         return counts, os.listdir(folder)
 
 
+def resumed():
+    """A fit that goes on from a state that the first process alone knows of."""
+    X, _ = paired_rows()
+    sae = small(max_iter=5, random_state=0)
+    with tempfile.TemporaryDirectory() as folder:
+        in_first = [Checkpoint(folder, 0)] if dist.get_rank() == 0 else []
+        sae.set_callbacks(*in_first, StopAfter(3, fails=True))
+        said = message_of(lambda: sae.fit(X))
+        n_states = len(os.listdir(folder))
+        return said, n_states, parts_of(sae.set_callbacks(*in_first).fit(X))
+
+
 _COLLECTIVES = (
     "all_reduce",
     "all_gather",
@@ -315,7 +327,7 @@ def two_rows():
 def streamed():
     """Fits on rows of which a process holds a few at a time."""
     views = [
-        DiskArray(view, buffer_bytes=view.nbytes // 5, block_rows=7)
+        DiskArray(view, buffer_bytes=view.nbytes // 3, block_rows=4)
         for view in paired_rows(600)
     ]
     sae = PairedSAE(24, 2, max_iter=3, batch_size=64, random_state=0, device="cpu")
@@ -324,7 +336,17 @@ def streamed():
 
 def meeting():
     """All of it, in one group."""
-    parts = refusals, seeds, callbacks, alone, searched, aligned, two_rows, streamed
+    parts = (
+        refusals,
+        seeds,
+        callbacks,
+        resumed,
+        alone,
+        searched,
+        aligned,
+        two_rows,
+        streamed,
+    )
     return {part.__name__: part() for part in parts}
 
 

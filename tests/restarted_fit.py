@@ -25,7 +25,7 @@ N_STEPS = 40
 def fit(*callbacks):
     """Fitted arrays of a streamed fit of `N_STEPS` steps."""
     views = [
-        DiskArray(view, buffer_bytes=view.nbytes // 3, block_rows=5)
+        DiskArray(view, buffer_bytes=view.nbytes // 2, block_rows=3)
         for view in paired_rows(400)
     ]
     sae = PairedSAE(

@@ -156,6 +156,17 @@ class TestMeeting:
         }
         assert files == other_files == []
 
+    def test_the_first_knows_how_far_a_fit_has_come(self, met):
+        (said, n_states, one), (other_said, no_states, other) = (
+            result["resumed"] for result in met
+        )
+        assert said == other_said == "ValueError: a callback has failed"
+        assert (n_states, no_states) == (2, 0)
+        assert_same_bits(one, other)
+        X, _ = distributed_fits.paired_rows()
+        sae = distributed_fits.small(max_iter=5, random_state=0).fit(X)
+        assert_close(one, distributed_fits.parts_of(sae))
+
     def test_only_fit_is_collective(self, met):
         assert 0 < met[0]["alone"] < 1
 

@@ -36,3 +36,4 @@ def test_messages_are_those_that_a_step_needs(processes, tmp_path, monkeypatch):
     for row in (topk, batch_topk):
         assert row["speed_up"] == pytest.approx(2 * row["efficiency"])
         assert 0 < row["waiting"] < 1
+        assert row["cpu_ratio"] > 0
