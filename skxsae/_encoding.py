@@ -42,7 +42,8 @@ class Encoder:
 
     def _blocks(self):
         """Normalised rows and the values and numbers of their active latents."""
-        rest = list(row_blocks(self.view.X, width=len(self.encoder)))[::-1]
+        width = max(self.encoder.shape)
+        rest = list(row_blocks(self.view.X, width=width))[::-1]
         while rest:
             rows = rest.pop()
             try:

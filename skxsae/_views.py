@@ -298,8 +298,13 @@ def _n_ahead(views: list[View]) -> int:
 
 
 def as_tensor(array: np.ndarray) -> torch.Tensor:
-    """A tensor of an array, copied if it is read-only as in a memory-mapped model."""
-    return torch.from_numpy(array if array.flags.writeable else np.array(array))
+    """A tensor of an array, copied if torch cannot share its memory.
+
+    It takes neither what is read-only, as in a memory-mapped model, nor what runs
+    backwards.
+    """
+    shared = array.flags.writeable and min(array.strides, default=0) >= 0
+    return torch.from_numpy(array if shared else np.array(array))
 
 
 def compute_dtype(*arrays) -> np.dtype:
