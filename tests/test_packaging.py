@@ -6,11 +6,15 @@ import sys
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.testing import assert_array_equal
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import skxsae
+from skxsae import load
+from skxsae.datasets import make_paired_features
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -235,7 +239,8 @@ def test_readme_links_lead_somewhere():
 
 @pytest.mark.filterwarnings("ignore:Only .* matches score above the noise")
 def test_readme_example_runs(capsys):
-    code = "\n".join(readme_blocks("python"))
+    *blocks, _ = readme_blocks("python")
+    code = "\n".join(blocks)
     code, n_replaced = re.subn(r"k=8, ", "k=8, max_iter=10, ", code)
     assert n_replaced == 1
     names = {}
@@ -243,3 +248,20 @@ def test_readme_example_runs(capsys):
     assert names["z_img"].shape == names["z_txt"].shape
     assert names["sae"].matcher_.assignment == "soft"
     assert capsys.readouterr().out
+
+
+def test_readme_example_of_large_data_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    data = make_paired_features(2000, 32, n_shared=32, n_x_only=0, n_y_only=0)
+    for name, view in (("img_emb", data.X), ("text_emb", data.y)):
+        Path(name).mkdir()
+        for number, shard in enumerate(np.array_split(view, 3)):
+            np.save(Path(name, f"{name}_{number}.npy"), shard)
+    *_, code = readme_blocks("python")
+    code, n_replaced = re.subn(r"k=32, ", "k=4, max_iter=5, ", code)
+    assert n_replaced == 1
+    names = {}
+    exec(code, names)
+    loaded = load("model.safetensors")
+    assert_array_equal(loaded.x_sae_.components_, names["sae"].x_sae_.components_)
+    assert not list(Path("state").iterdir())
