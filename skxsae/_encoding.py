@@ -66,7 +66,7 @@ class Encoder:
         return gram(self.decoder)
 
     @cached_property
-    def _threshold(self) -> torch.Tensor:
+    def threshold(self) -> torch.Tensor:
         """What a pre-activation of each latent must exceed."""
         threshold = np.maximum(getattr(self.sae, "threshold_", 0.0), 0.0)
         threshold = np.broadcast_to(threshold, len(self.encoder))
@@ -86,7 +86,7 @@ class Encoder:
             k = min(sae.k_, len(self.encoder))
             values, indices = self._picker.largest(rows, k)
             return values.relu_(), indices
-        return self._picker.above(rows, self._threshold)
+        return self._picker.above(rows, self.threshold)
 
     def codes(self) -> sparse.csr_array:
         """Codes as a canonical CSR array."""

@@ -85,7 +85,7 @@ def to_torch(estimator):
         mean=fitted.mean,
         encoder=fitted.encoder,
         bias=fitted.bias,
-        threshold=fitted._threshold,
+        threshold=fitted.threshold,
         decoder=fitted.decoder,
     )
     if translation is not None:
