@@ -7,21 +7,25 @@ import time
 import warnings
 import zlib
 from contextlib import contextmanager
-from numbers import Integral
+from numbers import Real
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
+from sklearn.utils._param_validation import Interval, validate_params
 
 from skxsae._distributed import ALONE, peers
 from skxsae._replacing import replacing
+from skxsae._validation import in_a_word
 from skxsae._version import __version__
 
 logger = logging.getLogger("skxsae")
 
 _SUFFIX = ".skxsae-fit"
 _FORMAT = 1
+_LONGEST_WRITE = 600.0  # seconds since the last byte; what is older was given up
 # what a fit raises that is to go on from something else than a state of it
 _BAD_STATE = (LookupError, TypeError, ValueError, RuntimeError, ArithmeticError)
 
@@ -38,7 +42,7 @@ class Checkpoint:
     Parameters
     ----------
     folder : str or path-like
-        Where the files go. It is made if it is not there.
+        Where the files go. It is made if it is not there, and serves one fit at a time.
 
     interval : float, default=600.0
         Least time between two states, in seconds. With 0, every step is saved.
@@ -70,9 +74,19 @@ class Checkpoint:
 
     max_propagation_depth = None
 
+    @validate_params(
+        {
+            "folder": [str, os.PathLike],
+            "interval": [Interval(Real, 0, None, closed="left")],
+        },
+        prefer_skip_nested_validation=True,
+    )
     def __init__(self, folder, interval=600.0):
         self.folder = folder
         self.interval = interval
+
+    def __repr__(self):
+        return f"Checkpoint({os.fspath(self.folder)!r}, interval={self.interval})"
 
     def setup(self, estimator, context):
         """Note the seeds of the fit.
@@ -87,7 +101,7 @@ class Checkpoint:
         """
         params = estimator.get_params()
         self._seeds = {
-            name: int(value) if isinstance(value, Integral) else type(value).__name__
+            name: in_a_word(value)
             for name, value in params.items()
             if name.split("__")[-1] == "random_state"
         }
@@ -128,8 +142,16 @@ class Checkpoint:
             The task of the fit.
         """
         if context.parent is None and peers().rank == 0:
-            for path in Path(self.folder).glob(f"*{_SUFFIX}"):
-                path.unlink(missing_ok=True)
+            try:
+                for path in Path(self.folder).glob(f"*{_SUFFIX}"):
+                    path.unlink(missing_ok=True)
+            except OSError as error:
+                warnings.warn(
+                    f"The states of a fit that is done could not be removed ({error}): "
+                    "remove them before the next one.",
+                    UserWarning,
+                    stacklevel=2,
+                )
 
 
 def state_file(checkpoint, context, what, peers=ALONE):
@@ -137,11 +159,13 @@ def state_file(checkpoint, context, what, peers=ALONE):
     places = []
     while context.parent is not None:
         name = context.source_task_name or context.task_name
-        places.append(f"{name}-{context.task_id}")
+        places.append(f"{quote(name, safe='')}-{context.task_id}")
         context = context.parent
-    name = f"{'.'.join(reversed(places)) or 'fit'}{_SUFFIX}"
-    what = {**what, "seeds": checkpoint._seeds}
-    return StateFile(Path(checkpoint.folder, name), checkpoint.interval, what, peers)
+    path = Path(checkpoint.folder, f"{'.'.join(reversed(places)) or 'fit'}{_SUFFIX}")
+    what = {**what, **checkpoint._seeds}
+    file = StateFile(path, checkpoint.interval, what, peers)
+    file.others_follow = bool(places)
+    return file
 
 
 class StateFile:
@@ -151,12 +175,19 @@ class StateFile:
         self.path, self.interval, self.what, self.peers = path, interval, what, peers
         self.before = path.with_name(f"{path.stem}.before{_SUFFIX}")
         self.last = time.monotonic()
+        self.others_follow = True
 
     def load(self):
         """Numbers and arrays of the newest state of this fit, None if there is none."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        folder = self.path.parent
+        if folder.exists() and not folder.is_dir():
+            raise NotADirectoryError(
+                f"Checkpoint needs a folder, but {str(folder)!r} is a file."
+            )
+        folder.mkdir(parents=True, exist_ok=True)
         for unfinished in self.path.parent.glob(f".{self.path.name}.*.part"):
-            unfinished.unlink(missing_ok=True)
+            if time.time() - unfinished.stat().st_mtime > _LONGEST_WRITE:
+                unfinished.unlink(missing_ok=True)
         found = [path for path in (self.path, self.before) if path.exists()]
         damages = []
         for path in found:
@@ -217,6 +248,11 @@ class StateFile:
             self.save(make_state())
             self.last = time.monotonic()
 
+    def finish(self, state):
+        """Save the state of a fit that is done, if others are not."""
+        if self.others_follow:
+            self.save(state)
+
     def save(self, state):
         """Write numbers and arrays, or warn that it was not possible."""
         if self.peers.rank != 0:
@@ -236,9 +272,11 @@ class StateFile:
                 if self.path.exists():
                     os.replace(self.path, self.before)
         except (OSError, SafetensorError) as error:
+            there = self.path.exists() or self.before.exists()
+            kept = "The one before is kept" if there else "There is none before it"
             warnings.warn(
                 f"The state of a fit could not be written to {str(self.path)!r} "
-                f"({error}). The one before is kept, and the fit goes on.",
+                f"({error}). {kept}, and the fit goes on.",
                 UserWarning,
                 stacklevel=2,
             )

@@ -135,12 +135,12 @@ class Peers:
     def random_state(self, random_state) -> np.random.RandomState:
         """A generator that draws the same in every process, from a seed or another."""
         rng = check_random_state(random_state)
-        if self.size == 1:
-            return rng
-        if rng is check_random_state(None):
-            # NumPy's own may go on to differ between processes
+        kind = type(rng._bit_generator).__name__
+        if rng is check_random_state(None) or kind != "MT19937":
+            # NumPy's own is for all to use, and the state of others is no list
             rng = np.random.RandomState(rng.randint(_SEEDS))
-        rng.set_state(self.agreed(rng.get_state()))
+        if self.size > 1:
+            rng.set_state(self.agreed(rng.get_state()))
         return rng
 
     @contextmanager
@@ -179,7 +179,8 @@ class Peers:
                     raise ValueError(
                         f"The processes that fit together differ in {name}: it is "
                         f"{value!r} in the first and {other.get(name)!r} in number "
-                        f"{rank}. Call fit with the same data and parameters in all."
+                        f"{rank}. Call fit with the same data, not a part of it, and "
+                        "the same parameters in all."
                     )
 
 

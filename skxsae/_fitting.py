@@ -18,13 +18,13 @@ from skxsae._training import (
     tied,
     train,
 )
-from skxsae._validation import checksum_of_rows, name_of, resolve_device
+from skxsae._validation import description, resolve_device
 from skxsae._views import (
     View,
+    blocks_of,
     compute_dtype,
     fit_normalization,
     held_on_device,
-    is_streamed,
     loaded,
     row_blocks,
     some_rows,
@@ -160,26 +160,18 @@ class Fit:
         seed = rng.randint(2**31 - 1)
         self.trainer = Trainer(weights, settings, seed, views[0].peers)
 
-    def description(self, name: str, max_iter: int) -> dict:
+    def description(self, estimator, max_iter: int) -> dict:
         """What must be the same for a fit to go on from a state."""
-        settings = {
-            field: value if isinstance(value, (int, float, str)) else name_of(value)
-            for field, value in vars(self.trainer.settings).items()
-        }
-        shuffle = [
-            [view.X.buffer_bytes, view.X.block_rows, view.peers.size]
-            for view in self.views
-            if is_streamed(view.X)
-        ]
+        params = estimator.get_params(deep=False)
+        blocks = blocks_of(self.views)
         return {
-            "estimator": name,
-            "max_iter": max_iter,
-            "n_latents": self.trainer.n_latents,
-            **settings,
-            "dtype": str(self.views[0].dtype),
-            "shape of the data": [list(view.X.shape) for view in self.views],
-            "data": [checksum_of_rows(view.X) for view in self.views],
-            "buffers and processes": shuffle,
+            **description(params, estimator, [view.X for view in self.views]),
+            "number of passes": max_iter,
+            "number of latents": self.trainer.n_latents,
+            "number of active latents": self.trainer.settings.k,
+            # they decide which rows meet in a batch
+            "block of rows": [blocks.block_rows, blocks.chunk_rows] if blocks else None,
+            "number of processes": self.views[0].peers.size if blocks else None,
         }
 
     def attributes(self, record: Record) -> list[dict]:
@@ -233,7 +225,7 @@ def fit_dictionary(estimator, arrays):
             is_last=record.n_iter == max_iter,
         )
 
-    saved = callbacks.state_file(fit.description(name, max_iter), together)
+    saved = callbacks.state_file(fit.description(estimator, max_iter), together)
     record = train(views, fit.trainer, max_iter, rng, end_of_pass, saved)
     attributes = fit.attributes(record)
     callbacks.end_fit(estimator._reconstruct(attributes))

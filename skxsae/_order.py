@@ -67,14 +67,11 @@ class ShuffledByBlocks:
         peers: Peers,
         blocks: Blocks,
     ):
-        size = blocks.block_rows
-        self.blocks = rng.permutation(-(-n_rows // size))
+        self.block_rows = blocks.block_rows
+        self.blocks = rng.permutation(-(-n_rows // self.block_rows))
+        self.missing = len(self.blocks) * self.block_rows - n_rows
         self.seed = rng.randint(2**31 - 1)
         self.rank = peers.rank
-        lengths = np.minimum(size, n_rows - size * self.blocks)
-        self.starts = size * self.blocks
-        self.ends = lengths.cumsum()
-        self.begins = self.ends - lengths
         own = peers.share(n_rows)
         self.shares, self.n_batches = peers.shares(n_rows), n_batches
         self.edges = own.start + self._edge(np.arange(n_batches + 1), peers.rank)
@@ -102,14 +99,21 @@ class ShuffledByBlocks:
 
     def _chunk(self, number: int, begin: int, end: int, first: int) -> Chunk:
         """The batches from `first` on of those from `begin` to `end`."""
-        positions = np.arange(self.edges[begin], self.edges[end])
-        block = np.searchsorted(self.ends, positions, side="right")
-        rows = np.sort(self.starts[block] + positions - self.begins[block])
+        rows = self._rows(np.arange(self.edges[begin], self.edges[end]))
         rng = np.random.default_rng((self.seed, self.rank, number))
         order = torch.from_numpy(rng.permutation(len(rows)))
         edges = (self.edges[begin : end + 1] - self.edges[begin]).tolist()
         batches: list = [order[a:b] for a, b in pairwise(edges)]
         return torch.from_numpy(rows), batches[first - begin :]
+
+    def _rows(self, positions: np.ndarray) -> np.ndarray:
+        """Rows at some places of the blocks that follow one another, sorted."""
+        size = self.block_rows
+        # the last block of all may lack rows, wherever it comes
+        short = int(np.argmax(self.blocks))
+        behind = positions >= (short + 1) * size - self.missing
+        places = positions + self.missing * behind
+        return np.sort(self.blocks[places // size] * size + places % size)
 
 
 Order = Shuffled | ShuffledByBlocks

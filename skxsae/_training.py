@@ -611,7 +611,7 @@ def train(
         stop = peers.any(stop)
         position.is_over = stop or record.n_iter >= max_iter
     if saved:
-        saved.save(position.state(trainer, rng.get_state(legacy=True)))
+        saved.finish(position.state(trainer, rng.get_state(legacy=True)))
     if settings.activation in STEERED:
         sample = some_rows(views[0], _STEERING_ROWS, rng)
         batch = [view[sample] for view in views]

@@ -3,7 +3,7 @@
 import warnings
 import zlib
 from contextlib import contextmanager
-from numbers import Number
+from numbers import Integral
 
 import numpy as np
 import pandas as pd
@@ -147,30 +147,45 @@ def check_same_fit(estimator, arrays, peers):
     """Refuse processes that would not fit the same thing together."""
     if peers.size == 1:
         return
-    params = {
-        name: value if isinstance(value, (Number, str)) else name_of(value)
-        for name, value in estimator.get_params().items()
-        if not name.endswith(("random_state", "device"))
+    peers.check_same(description(estimator.get_params(), estimator, arrays))
+
+
+# what has no part in training; seeds are compared where they come from
+_OF_NO_FIT = ("random_state", "device", "sparse_output", "transform_algorithm")
+
+
+def description(params, estimator, arrays):
+    """What makes a fit the same one: names, and numbers or strings."""
+    views = zip("Xy", arrays, strict=False)
+    return {
+        "estimator": type(estimator).__name__,
+        **{
+            name: in_a_word(value)
+            for name, value in params.items()
+            if not name.endswith(_OF_NO_FIT)
+        },
+        **{
+            f"{what} of {view}": value
+            for view, X in views
+            for what, value in (
+                ("shape", list(X.shape)),
+                ("type", str(X.dtype)),
+                ("checksum", _checksum_of_rows(X)),
+            )
+        },
     }
-    peers.check_same(
-        {
-            "estimator": type(estimator).__name__,
-            **params,
-            "shapes of the data": [tuple(X.shape) for X in arrays],
-            "types of the data": [str(X.dtype) for X in arrays],
-            "checksums of the data": [checksum_of_rows(X) for X in arrays],
-        }
-    )
 
 
-def name_of(value):
-    """Name of a function in its module, None of None, of anything else its kind."""
-    if value is None:
-        return None
+def in_a_word(value):
+    """A number or a string as it is, the name of a function, of all else its kind."""
+    if isinstance(value, Integral):
+        return int(value)
+    if value is None or isinstance(value, (float, str)):
+        return value
     return getattr(value, "__qualname__", type(value).__name__)
 
 
-def checksum_of_rows(X):
+def _checksum_of_rows(X):
     """CRC-32 of some rows from all over an array."""
     rows = np.unique(np.linspace(0, X.shape[0] - 1, _ROWS_OF_CHECKSUM).astype(int))
     return zlib.crc32(np.ascontiguousarray(X[rows]).tobytes())
