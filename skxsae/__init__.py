@@ -6,10 +6,9 @@ from skxsae._callbacks import StopOnInterrupt
 from skxsae._checkpoint import Checkpoint
 from skxsae._coactivation import Coactivation
 from skxsae._coactivation_matcher import CoactivationMatcher
-from skxsae._model_card import model_card
 from skxsae._paired_sae import PairedSAE
 from skxsae._post_hoc_aligned_sae import PostHocAlignedSAE
-from skxsae._saving import load, save
+from skxsae._saving import load, model_card, save
 from skxsae._topk_sae import TopKSAE
 from skxsae._version import __version__
 

@@ -105,7 +105,7 @@ def topk_sae_from_arrays(
         attributes["feature_names_in_"] = np.array(feature_names_in, dtype=object)
     sae.__dict__.update(attributes)
     sae._validate_params()
-    check_contents(sae)
+    check_contents(sae, attributes)
     return sae
 
 

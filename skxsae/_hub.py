@@ -12,7 +12,7 @@ _ADDRESS = re.compile(
 
 def is_on_hub(path):
     """Whether a path is meant as the address of a repository."""
-    return isinstance(path, str) and path.startswith(_PREFIX)
+    return isinstance(path, str) and path.lower().startswith(_PREFIX)
 
 
 def download(address, name):
@@ -39,10 +39,12 @@ def upload(address, folder, message):
 def _parts(address):
     """Repository and revision, or None, of an address."""
     match = _ADDRESS.fullmatch(address)
-    if match is None:
+    segments = re.split("[/@]", address[len(_PREFIX) :])
+    is_path = "" in segments or "." in segments or ".." in address
+    if match is None or is_path:
         raise ValueError(
             f"{address!r} is no address of a model: use 'hf://user/model' or "
-            "'hf://user/model@revision'."
+            "'hf://user/model@revision', where no part is empty, '.' or has '..'."
         )
     return match["repository"], match["revision"]
 

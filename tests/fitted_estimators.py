@@ -114,7 +114,14 @@ def streamed(estimator, *views):
     return estimator.set_params(max_iter="auto").partial_fit(*views)
 
 
+IN_A_STREAM = {
+    "TopKSAE in a stream": lambda: streamed(TopKSAE(8, 2, **FAST), X),
+    "TopKSAE before a batch": lambda: streamed(TopKSAE(8, 2, **FAST), named(X[:5])),
+    "PairedSAE in a stream": lambda: streamed(PairedSAE(8, 2, **FAST), X, Y),
+    "PairedSAE before a batch": lambda: streamed(PairedSAE(8, 2, **FAST), X[:5], Y[:5]),
+}
 FITTED = {
+    **IN_A_STREAM,
     **{
         f"TopKSAE {activation}": lambda activation=activation: TopKSAE(
             8, 2, activation=activation, **FAST
@@ -124,8 +131,6 @@ FITTED = {
     "TopKSAE of a table": lambda: TopKSAE(8, 2, normalize="standard", **FAST).fit(
         named(X)
     ),
-    "TopKSAE in a stream": lambda: streamed(TopKSAE(8, 2, **FAST), X),
-    "TopKSAE before a batch": lambda: streamed(TopKSAE(8, 2, **FAST), X[:5]),
     "TopKSAE unfitted": lambda: TopKSAE(k=np.int64(3), schedule=np.str_("constant")),
     "TopKSAE of arrays": lambda: topk_sae_from_arrays(
         components=np.eye(3, 4),
@@ -148,8 +153,6 @@ FITTED = {
         for coupling in ("shared", "cross_reconstruction", "global_topk", "crosscoder")
     },
     "PairedSAE of tables": lambda: PairedSAE(8, 2, **FAST).fit(named(X), named(Y)),
-    "PairedSAE in a stream": lambda: streamed(PairedSAE(8, 2, **FAST), X, Y),
-    "PairedSAE before a batch": lambda: streamed(PairedSAE(8, 2, **FAST), X[:5], Y[:5]),
     "PostHocAlignedSAE": post_hoc,
     "PostHocAlignedSAE soft": lambda: post_hoc(
         matcher=CoactivationMatcher(assignment="soft", min_fires=1)

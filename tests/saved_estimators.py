@@ -165,17 +165,11 @@ def estimators():
     }
 
 
-def stream():
-    """A stream that goes on, whose numbers depend on the machine."""
-    rows = numbers(21, N_FEATURES)
-    return TopKSAE(3, 2, batch_size=8, random_state=0).partial_fit(rows)
-
-
 def main():
     """Write the files of the current format."""
     folder = FOLDER / f"format_{FORMAT}"
     folder.mkdir(parents=True, exist_ok=True)
-    for name, estimator in {**estimators(), "stream": stream()}.items():
+    for name, estimator in estimators().items():
         skxsae.save(estimator, folder / f"{name}.safetensors")
 
 

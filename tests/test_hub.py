@@ -109,6 +109,17 @@ def test_a_revision_is_a_branch(sae, store):
         "hf://me/model\n",
         "hf://datasets/me/model",
         "hf:///me/model",
+        "hf://../model",
+        "hf://me/..",
+        "hf://me/.",
+        "hf://me/a..b",
+        "hf://me/model@..",
+        "hf://me/model@a/../b",
+        "hf://me/model@a//b",
+        "hf://me/model@/a",
+        "hf://me/model@a/",
+        "HF://me/model",
+        "Hf://me/model",
     ],
 )
 def test_other_addresses_are_refused(address, sae, store):

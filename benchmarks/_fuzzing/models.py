@@ -54,7 +54,6 @@ def _models():
         ModalityGapRemover("shift").fit(_X, _Y),
         ConceptIndex().fit(abs(_X)),
         TopKSAE(n_latents=8, k=2),
-        TopKSAE(n_latents=8, k=2, batch_size=16, random_state=0).partial_fit(_X),
     ]
     return [_saved(model) for model in models]
 

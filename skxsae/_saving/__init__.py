@@ -3,18 +3,17 @@
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from skxsae._coactivation import Coactivation
+import torch
+
 from skxsae._hub import download, is_on_hub, upload
-from skxsae._model_card import model_card
 from skxsae._saving._checks import told
 from skxsae._saving._contents import ESTIMATORS
 from skxsae._saving._files import ARRAYS, model_file, read_model, write_model
-from skxsae._saving._values import decode, encode
+from skxsae._saving._model_card import model_card
+from skxsae._saving._values import SAVED, decode, encode_estimator
 from skxsae._version import __version__
 
-__all__ = ["load", "save"]
-
-_SAVED = (*ESTIMATORS, Coactivation)
+__all__ = ["load", "model_card", "save"]
 
 
 def save(estimator, path):
@@ -22,8 +21,13 @@ def save(estimator, path):
 
     All that the estimator is goes into one safetensors file: arrays as they are, and
     JSON with its class, parameters and other attributes. What is loaded is equal bit
-    for bit, a stream of `partial_fit` goes on where it was, and the same estimator
-    always makes the same file. Callbacks are not saved.
+    for bit, and the same estimator always makes the same file.
+
+    Not saved are callbacks, and what `partial_fit` keeps between two calls: rows that
+    wait for a full batch, and the state of the optimiser. A loaded model goes on by
+    `partial_fit` as one that was fitted does, with its weights and a new optimiser;
+    what has not learnt from a batch yet is loaded as unfitted. Pickle and joblib keep
+    all of it.
 
     Parameters
     ----------
@@ -55,7 +59,11 @@ def save(estimator, path):
 
     ValueError
         If an attribute or a parameter has no place in a file, such as a function, or
-        does not fit the others.
+        does not fit the others, or if an address of the hub is none.
+
+    OSError
+        If the path cannot be written, such as FileNotFoundError if the folder that it
+        is in is not there.
 
     See Also
     --------
@@ -75,18 +83,10 @@ def save(estimator, path):
     >>> (loaded.transform(X) != sae.transform(X)).nnz
     0
     """
-    if type(estimator) not in _SAVED:
-        names = ", ".join(cls.__name__ for cls in _SAVED)
-        raise TypeError(
-            f"estimator is a {type(estimator).__name__}, but only these can be saved: "
-            f"{names}. Of a pipeline or a search, pass the step or the "
-            "best_estimator_; joblib saves all, in files to be trusted."
-        )
     if is_on_hub(path):
         _save_on_hub(estimator, path)
         return
-    arrays: dict = {}
-    node = encode(estimator, "", arrays)
+    node, arrays = encode_estimator(estimator)
     write_model(path, {"estimator": node}, arrays)
 
 
@@ -130,7 +130,8 @@ def load(path, *, device=None):
         If there is no such file.
 
     ValueError
-        If the file is damaged, was written by a later version, or is something else.
+        If the file is damaged, was written by a later version, or is something else,
+        or if `device` is no torch device.
 
     See Also
     --------
@@ -148,12 +149,14 @@ def load(path, *, device=None):
     ...     skxsae.load(f"{folder}/sae", device="cpu")
     TopKSAE(device='cpu', k=2, max_iter=5, n_latents=16, random_state=0)
     """
+    if device is not None:
+        _check_device(device)
     document, arrays = read_model(
         download(path, ARRAYS) if is_on_hub(path) else model_file(path)
     )
     try:
         estimator = decode(document.get("estimator"), arrays)
-        if type(estimator) not in _SAVED:
+        if type(estimator) not in SAVED:
             raise ValueError(f"it holds no estimator, but {told(estimator)}")
         if arrays:
             raise ValueError(f"it does not say what the array {min(arrays)} is")
@@ -167,6 +170,20 @@ def load(path, *, device=None):
     if device is not None:
         _set_device(estimator, device)
     return estimator
+
+
+def _check_device(device):
+    """Refuse what is no device, whether that is there or not."""
+    if device == "auto":
+        return
+    try:
+        if not isinstance(device, str):
+            raise TypeError(f"it is of type {type(device).__name__}, not a str")
+        torch.device(device)
+    except (TypeError, RuntimeError) as error:
+        raise ValueError(
+            f"device={device!r} is not a torch device; use 'auto', 'cpu' or 'cuda'."
+        ) from error
 
 
 def _set_device(estimator, device):

@@ -148,18 +148,6 @@ def instance(*kinds):
     return check
 
 
-def list_of(check_one):
-    """A list of which everything passes a check."""
-
-    def check(value, sizes):
-        if not isinstance(value, list):
-            raise ValueError(f"is {told(value)}, not a list")
-        for item in value:
-            check_one(item, dict(sizes))
-
-    return check
-
-
 def either(*checks):
     """What passes one of several checks."""
 

@@ -22,7 +22,6 @@ from skxsae._saving._checks import (
     flag,
     instance,
     integer,
-    list_of,
     none,
     one_of,
     real,
@@ -31,11 +30,8 @@ from skxsae._saving._checks import (
     strings,
     table,
 )
-from skxsae._saving._streams import check_stream
-from skxsae._streaming import Stream
 from skxsae._topk_sae import TopKSAE
 from skxsae._translation import Translation
-from skxsae._views import Normalization
 from skxsae.baselines import SparseBaseline
 from skxsae.interventions import ModalityFilter, ModalityGapRemover
 from skxsae.search import ConceptIndex
@@ -47,8 +43,8 @@ _WITH_THRESHOLD = {"batch_topk", "jumprelu"}
 class Contents:
     """Checks of what an object holds, by name.
 
-    All of `fitted` are there, or none. `together` checks that they agree. What is
-    `derived` from them is not saved.
+    All of `fitted` are there, or nothing is. `together` checks that they agree. What
+    is `derived` from them is not saved.
     """
 
     fitted: dict
@@ -57,13 +53,12 @@ class Contents:
     derived: dict = field(default_factory=dict)
 
 
-# before a stream has learnt they are there alone
-_NEEDED = {"n_features_in_", "_n_features_of_y"}
-_INPUT = {
-    "n_features_in_": size("features"),
-    "feature_names_in_": strings("features"),
-}
+# known before anything is learnt
+_OF_INPUT = {"n_features_in_", "feature_names_in_", "_n_features_of_y"}
+_INPUT = {"n_features_in_": size("features")}
+_NAMES = {"feature_names_in_": strings("features")}
 _AUTOENCODER = {
+    **_INPUT,
     "n_latents_": size("latents"),
     "k_": integer(1),
     "components_": array("f", "latents", "features"),
@@ -118,7 +113,7 @@ def _check_pair(sae):
 
 
 def _check_paired_sae(sae):
-    """Two views over the same latents, of the width that a stream needs."""
+    """Two views over the same latents, of the widths that are told."""
     _check_pair(sae)
     if sae._n_features_of_y != sae.y_sae_.n_features_in_:
         raise ValueError(
@@ -199,11 +194,7 @@ def _check_frozen(frozen):
     instance(*ESTIMATORS)(frozen.estimator, {})
 
 
-_OF_ONE_VIEW = {
-    **_INPUT,
-    "translation_": instance(Translation),
-    "_stream": instance(Stream),
-}
+_OF_ONE_VIEW = {**_NAMES, "translation_": instance(Translation)}
 
 ESTIMATORS: dict[type, Contents] = {
     TopKSAE: Contents(
@@ -214,17 +205,20 @@ ESTIMATORS: dict[type, Contents] = {
     SparseBaseline: Contents(_AUTOENCODER, _OF_ONE_VIEW, _check_autoencoder),
     PairedSAE: Contents(
         {
+            **_INPUT,
+            "_n_features_of_y": integer(1),
             "coupling_": one_of(COUPLINGS),
             "x_sae_": instance(TopKSAE),
             "y_sae_": instance(TopKSAE),
             "n_iter_": integer(0),
             "loss_curve_": reals,
         },
-        {**_INPUT, "_n_features_of_y": integer(1), "_stream": instance(Stream)},
+        _NAMES,
         _check_paired_sae,
     ),
     PostHocAlignedSAE: Contents(
         {
+            **_INPUT,
             "x_sae_": instance(TopKSAE),
             "y_sae_": instance(TopKSAE),
             "matcher_": instance(CoactivationMatcher),
@@ -232,11 +226,12 @@ ESTIMATORS: dict[type, Contents] = {
             "n_aligned_": integer(1),
             "n_iter_": integer(0),
         },
-        _INPUT,
+        _NAMES,
         _check_post_hoc,
     ),
     CoactivationMatcher: Contents(
         {
+            **_INPUT,
             "matching_": array("i", "reference"),
             "scores_": array("f", "reference", finite=False),
             "margins_": array("f", "reference", finite=False),
@@ -253,7 +248,7 @@ ESTIMATORS: dict[type, Contents] = {
             "unmatched_": array("i", "unmatched"),
         },
         {
-            **_INPUT,
+            **_NAMES,
             "translation_": instance(Translation),
             "reference_translation_": instance(Translation),
         },
@@ -261,13 +256,15 @@ ESTIMATORS: dict[type, Contents] = {
     ),
     ModalityFilter: Contents(
         {
+            **_INPUT,
             "modality_scores_": array("f", "features", finite=False),
             "support_": array("b", "features"),
         },
-        _INPUT,
+        _NAMES,
     ),
     ModalityGapRemover: Contents(
         {
+            **_INPUT,
             "x_mean_": array("f", "features"),
             "y_mean_": array("f", "y_features"),
             "x_directions_": array("f", "x_directions", "features"),
@@ -276,15 +273,16 @@ ESTIMATORS: dict[type, Contents] = {
             "y_offset_": array("f", "y_features"),
             "y_feature_names_in_": either(none, strings("y_features")),
         },
-        _INPUT,
+        _NAMES,
     ),
     ConceptIndex: Contents(
         {
+            **_INPUT,
             "n_items_": integer(1),
             "names_": strings("features"),
             "_items": csr("items", "features"),
         },
-        _INPUT,
+        _NAMES,
         _check_index,
         {"_items_by_concept": lambda index: sparse.csr_array(index._items.T)},
     ),
@@ -316,36 +314,24 @@ RECORDS: dict[type, Contents] = {
         },
         together=_check_sums,
     ),
-    Stream: Contents(
-        {
-            "pending": either(none, list_of(array("f", "rows", "features"))),
-            "normalizations": either(none, list_of(instance(Normalization))),
-            "sizes": either(none, instance(tuple)),
-            "params": either(none, instance(dict)),
-            "trainer_state": either(none, instance(dict, tuple)),
-            "losses": reals,
-            "errors": reals,
-        }
-    ),
-    Normalization: Contents(
-        {
-            "offset": array("f", "features"),
-            "scale": either(array("f"), array("f", "features")),
-            "unit_length": flag,
-        }
-    ),
 }
 
 
-def check_contents(thing):
-    """Refuse an estimator, or a record, whose attributes do not fit together."""
+def learnt_by(estimator):
+    """Attributes that are saved: none if it knows no more than its input."""
+    contents = ESTIMATORS[type(estimator)]
+    learnt = {
+        name: value
+        for name, value in vars(estimator).items()
+        if name in contents.fitted or name in contents.others
+    }
+    return learnt if set(learnt) - _OF_INPUT else {}
+
+
+def check_contents(thing, attributes):
+    """Refuse attributes of an estimator, or a record, that do not fit together."""
     name, contents = type(thing).__name__, {**ESTIMATORS, **RECORDS}[type(thing)]
-    attributes = vars(thing)
-    fitted = [attribute for attribute in contents.fitted if attribute in attributes]
-    needed = {*contents.fitted} if fitted else set()
-    if fitted or "_stream" in attributes:
-        needed |= _NEEDED.intersection(contents.others)
-    if absent := needed.difference(attributes):
+    if attributes and (absent := set(contents.fitted).difference(attributes)):
         raise ValueError(f"{name} lacks {min(absent)}")
     sizes: dict = {}
     for attribute, check in {**contents.fitted, **contents.others}.items():
@@ -354,11 +340,9 @@ def check_contents(thing):
                 check(attributes[attribute], sizes)
     if type(thing) in ESTIMATORS and type(thing) is not FrozenEstimator:
         thing._validate_params()
-    with _named(name):
-        if fitted or not contents.fitted:
+    if attributes or not contents.fitted:
+        with _named(name):
             contents.together(thing)
-        if "_stream" in attributes:
-            check_stream(thing)
 
 
 @contextmanager

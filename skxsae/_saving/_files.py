@@ -6,6 +6,7 @@ the rest of it and of all arrays. A folder has a readable copy of it beside.
 
 import hashlib
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from skxsae._replacing import replacing
+from skxsae._replacing import check_folder_of, replacing
 from skxsae._saving._checks import told
 from skxsae._version import __version__
 
@@ -29,9 +30,16 @@ _AGAIN = "Take another copy, or save the estimator again"
 def write_model(path, document, arrays):
     """Write a file, if the path ends in ".safetensors", or the files of a folder."""
     path = Path(path)
+    in_one_file = path.suffix == SUFFIX
+    check_folder_of(path)
+    if not in_one_file and os.path.lexists(path) and not path.is_dir():
+        raise FileExistsError(
+            f"{path} is there, and is no folder: give a path that ends in "
+            f"{SUFFIX!r}, or that of a folder."
+        )
     document = {"format": FORMAT, "skxsae": __version__, **document}
     text = signed(json.dumps(document, allow_nan=False), arrays)
-    if path.suffix == SUFFIX:
+    if in_one_file:
         _write_file(path, text, arrays)
         return
     is_new = not path.exists()

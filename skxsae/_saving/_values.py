@@ -15,8 +15,9 @@ import pandas as pd
 from scipy import sparse
 from sklearn.utils._metadata_requests import SIMPLE_METHODS
 
+from skxsae._coactivation import Coactivation
 from skxsae._saving._checks import array, integer, one_of, reals, strings, told
-from skxsae._saving._contents import ESTIMATORS, RECORDS, check_contents
+from skxsae._saving._contents import ESTIMATORS, RECORDS, check_contents, learnt_by
 
 _INTEGERS = [f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)]
 DTYPES = {
@@ -25,6 +26,15 @@ DTYPES = {
 _STATE_WORDS = 624
 _OUTPUT, _REQUESTS = "_sklearn_output_config", "_metadata_request"
 _SETTINGS = ("output", "requests")
+# what `partial_fit` and the callbacks of scikit-learn keep in an estimator
+_OF_A_RUN = (
+    "_stream",
+    "_skl_callbacks",
+    "_skl_callbacks_to_teardown",
+    "_callback_fit_ctx",
+    "_parent_callback_ctx",
+)
+SAVED = (*ESTIMATORS, Coactivation)
 
 
 class Kind(NamedTuple):
@@ -53,15 +63,6 @@ def _as_tuple(items):
     if not isinstance(items, list):
         raise ValueError("a tuple has no list of items")
     return tuple(items)
-
-
-def _as_dict(keys, values):
-    """A dict of two lists."""
-    sizes: dict = {}
-    strings("items")(np.array(keys, dtype=object), sizes)
-    if not isinstance(values, list) or len(values) != sizes["items"]:
-        raise ValueError("a dict has other numbers of keys and of values")
-    return dict(zip(keys, values, strict=True))
 
 
 def _as_strings(values):
@@ -118,10 +119,13 @@ def _columns(table):
 
 def _as_table(names, columns):
     """A table of columns of one length."""
+    if not isinstance(columns, list):
+        raise ValueError("a table has no list of columns")
     sizes: dict = {}
-    for column in columns if isinstance(columns, list) else [columns]:
+    for column in columns:
         array("fib", "rows", finite=False)(column, sizes)
-    return pd.DataFrame(_as_dict(names, columns))
+    strings("names")(np.array(names, dtype=object), {"names": len(columns)})
+    return pd.DataFrame(dict(zip(names, columns, strict=True)))
 
 
 def _random_state_parts(random_state):
@@ -160,7 +164,7 @@ def _record(cls):
             raise ValueError(f"a {cls.__name__} has {sorted(parts)}, not {names}")
         record = object.__new__(cls)
         record.__dict__.update(parts)
-        check_contents(record)
+        check_contents(record, parts)
         return record
 
     return Kind(cls, vars, build)
@@ -171,11 +175,6 @@ KINDS = {
     "float": Kind(float, lambda value: {"value": str(value)}, _from_text),
     _FLOATS: Kind(list, lambda value: {"values": np.array(value)}, _from_floats),
     "tuple": Kind(tuple, lambda value: {"items": list(value)}, _as_tuple),
-    "dict": Kind(
-        dict,
-        lambda value: {"keys": list(value), "values": list(value.values())},
-        _as_dict,
-    ),
     "scalar": Kind(np.generic, lambda value: {"value": np.asarray(value)}, _as_scalar),
     "numpy string": Kind(np.str_, lambda value: {"value": str(value)}, _as_text),
     "csr": Kind(
@@ -194,6 +193,19 @@ KINDS = {
 }
 _KIND_OF = {kind.cls: name for name, kind in KINDS.items()}
 _ESTIMATOR_OF = {cls.__name__: cls for cls in ESTIMATORS}
+
+
+def encode_estimator(estimator):
+    """JSON and arrays of what can be saved."""
+    if type(estimator) not in SAVED:
+        names = ", ".join(cls.__name__ for cls in SAVED)
+        raise TypeError(
+            f"estimator is a {type(estimator).__name__}, but only these can be saved: "
+            f"{names}. Of a pipeline or a search, pass the step or the "
+            "best_estimator_; joblib saves all, in files to be trusted."
+        )
+    arrays: dict = {}
+    return encode(estimator, "", arrays), arrays
 
 
 def encode(value, path, arrays):
@@ -217,7 +229,7 @@ def encode(value, path, arrays):
     if cls not in _KIND_OF:
         raise ValueError(_no_place(value, path))
     if cls in RECORDS:
-        check_contents(value)
+        check_contents(value, vars(value))
     name = _KIND_OF[cls]
     return {"type": name, **_encode_all(KINDS[name].parts(value), path, arrays)}
 
@@ -262,15 +274,15 @@ def _encode_array(value, path, arrays):
 def _encode_estimator(estimator, path, arrays):
     """JSON of an estimator: its class, its parameters, and what it has learnt."""
     contents = ESTIMATORS[type(estimator)]
-    check_contents(estimator)
+    learnt = learnt_by(estimator)
+    check_contents(estimator, learnt)
     params = estimator.get_params(deep=False)
-    known = {**contents.fitted, **contents.others}
-    learnt, others = {}, {}
-    for name, value in vars(estimator).items():
-        if name in known:
-            learnt[name] = value
-        elif name not in params and name not in contents.derived:
-            others[name] = value
+    known = {*params, *contents.fitted, *contents.others, *contents.derived}
+    others = {
+        name: value
+        for name, value in vars(estimator).items()
+        if name not in known and name not in _OF_A_RUN
+    }
     node = {
         "type": type(estimator).__name__,
         "params": _encode_all(params, path, arrays),
@@ -296,8 +308,6 @@ def _encode_settings(others):
             for method in SIMPLE_METHODS
             if getattr(requests, method).requests
         }
-    for name in [name for name in others if "callback" in name]:
-        del others[name]  # of a run
     return settings
 
 
@@ -361,7 +371,7 @@ def _decode_estimator(cls, parts, arrays):
         raise ValueError(str(error)) from error
     estimator.__dict__.update(fitted)
     _decode_settings(estimator, parts)
-    check_contents(estimator)
+    check_contents(estimator, fitted)
     if fitted:
         for name, derive in contents.derived.items():
             setattr(estimator, name, derive(estimator))

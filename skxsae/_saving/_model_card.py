@@ -7,6 +7,7 @@ from sklearn import config_context
 
 from skxsae._coactivation import Coactivation
 from skxsae._coactivation_matcher import CoactivationMatcher
+from skxsae._saving._values import encode_estimator
 from skxsae._topk_sae import TopKSAE
 from skxsae._version import __version__
 
@@ -26,7 +27,7 @@ tags:
 ## Use
 
 ```python
-import skxsae  # {version}
+import skxsae
 
 estimator = skxsae.load({path!r})
 ```
@@ -45,7 +46,7 @@ estimator = skxsae.load({path!r})
 
 ## Versions
 
-skxsae {version}, scikit-learn {sklearn}, NumPy {numpy}, torch {torch}
+Written with skxsae {version}, scikit-learn {sklearn}, NumPy {numpy}, torch {torch}
 """
 
 
@@ -67,6 +68,11 @@ def model_card(estimator, path="model.safetensors"):
     card : str
         The page, under a header in YAML as hubs of models read it.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If :func:`save` would refuse the estimator.
+
     See Also
     --------
     save : Save an estimator.
@@ -81,6 +87,7 @@ def model_card(estimator, path="model.safetensors"):
     >>> "| latents | 16 |" in card
     True
     """
+    encode_estimator(estimator)  # refuses what cannot be saved
     rows = (f"| {name} | {value} |" for name, value in _facts(estimator).items())
     return _CARD.format(
         name=type(estimator).__name__,
