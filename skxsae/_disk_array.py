@@ -1,26 +1,15 @@
 """A 2-D array that stays on disk and is read by rows."""
 
 import copy
-import operator
 import os
-import zipfile
-from contextlib import contextmanager
 from itertools import pairwise
 from numbers import Integral
 
 import numpy as np
 from sklearn.utils._param_validation import Interval, validate_params
 
-from skxsae._files import call_given, find_shards, open_place, split_member
-from skxsae._npy import NpyRows, find_member, reading_archive, stored_at
-from skxsae._parquet import LastGroup, ParquetRows, find_parquet, is_parquet
+from skxsae._sources import BUFFER_BYTES, Opening, check_kind, check_rows
 
-_FORMS = (
-    "a .npy file, 'file.npz:name' for an array that is stored uncompressed, a folder "
-    "of numbered .npy files, a Parquet file or a folder of them, a URL of any of these "
-    "that fsspec reads, a 2-D array, or a list of such parts"
-)
-BUFFER_BYTES = 2**28
 _SHARE_IN_HAND = 8  # of the buffer; row groups of Parquet may take half of it
 _ITERATED_ENTRIES = 2**22
 
@@ -166,14 +155,16 @@ class DiskArray:
         block_rows=None,
         storage_options=None,
     ):
-        opening = _Opening(column, buffer_bytes, storage_options)
-        self._hold(opening.parts("source", source), source, buffer_bytes, block_rows)
+        opening = Opening(column, buffer_bytes, storage_options)
+        parts = opening.parts("source", source)
+        check_rows("source", source, parts)
+        self._hold(parts, source, buffer_bytes, block_rows)
 
     @classmethod
-    def _named(cls, name, source):
-        """A DiskArray of what a parameter of this name asks for."""
+    def _of(cls, parts, source):
+        """A DiskArray of parts that are open."""
         array = cls.__new__(cls)
-        array._hold(_Opening().parts(name, source), source)
+        array._hold(parts, source)
         return array
 
     def _hold(self, parts, source, buffer_bytes=BUFFER_BYTES, block_rows=None):
@@ -271,7 +262,7 @@ class DiskArray:
         """
         converted = copy.copy(self)
         converted.dtype = np.dtype(dtype)
-        _check_kind("dtype", converted)
+        check_kind("dtype", converted)
         return converted
 
     def _numbers(self, key):
@@ -415,153 +406,3 @@ def _in_words(source):
     if isinstance(source, (list, tuple)):
         return f"[{len(source)} parts]"
     return type(source).__name__
-
-
-def _rows_in_words(part):
-    """Shape and type of the rows of a part."""
-    if not part.shape:
-        return "a single number"
-    return f"rows of shape {part.shape[1:]} and dtype {part.dtype}"
-
-
-class _Opening:
-    """How the parts of a source are opened."""
-
-    def __init__(self, column=None, buffer_bytes=BUFFER_BYTES, storage_options=None):
-        self.column = column
-        self.group_bytes = buffer_bytes // 2
-        self.storage_options = storage_options
-        self.last_group = LastGroup()
-
-    def parts(self, name, source):
-        """Parts with rows of one width and type, at least one."""
-        sources = source if isinstance(source, (list, tuple)) else [source]
-        if not sources:
-            raise ValueError(f"{name} is an empty list; give {_FORMS}.")
-        parts, names = [], []
-        for one in sources:
-            for part_name, part in self.parts_of(call_given(name, one), one):
-                parts.append(part)
-                names.append(part_name)
-        given = call_given(name, source)
-        check_same_rows(given, names, parts)
-        _check_kind(given, parts[0])
-        self._check_column(parts)
-        return parts
-
-    def _check_column(self, parts):
-        """Raise if a column is named where there is none."""
-        if self.column and not any(isinstance(part, ParquetRows) for part in parts):
-            raise ValueError(
-                f"column={self.column!r} is a column of Parquet files, but the source "
-                "has none. Leave it out."
-            )
-
-    def parts_of(self, given, source):
-        """Name and part of each file of a source, or of the array that it is."""
-        if not isinstance(source, (str, os.PathLike)):
-            return [(given, ArrayRows(given, source))]
-        path, member = split_member(os.fspath(source))
-        place = open_place(path, self.storage_options)
-        # asked for first, as HTTP answers what a folder holds with the whole file
-        is_file = _is_known(place) and place.is_file()
-        if is_file or not place.is_folder():
-            return [(given, self.part(given, place, member))]
-        files = find_parquet(place)
-        if self.column is None or not files:
-            # a folder of embeddings may hold Parquet files with something else
-            files = find_shards(given, place, _FORMS, files)
-        return [
-            (repr(file.name), self.part(f"{given}: {file.name!r}", file))
-            for file in files
-        ]
-
-    def part(self, given, file, member=None):
-        """Rows of a single file, or of a named part of it."""
-        suffix = _suffix(file)
-        if not _is_known(file) or (suffix == ".npz" and member is None):
-            raise ValueError(f"{given} is of no known format. Give {_FORMS}.")
-        if not file.is_file():
-            raise FileNotFoundError(f"{given}: there is no file {file.path!r}.")
-        if suffix == ".npy":
-            return NpyRows(given, file)
-        if suffix == ".npz":
-            return _member(given, file, member)
-        column = member or self.column
-        return ParquetRows(given, file, column, self.group_bytes, self.last_group)
-
-
-def _suffix(file):
-    """End of the name of a file, in small letters."""
-    return os.path.splitext(file.name)[1].lower()
-
-
-def _is_known(file):
-    """Whether a file is of a format that is read, by its name."""
-    return _suffix(file) in (".npy", ".npz") or is_parquet(file)
-
-
-def _member(given, file, member):
-    """Rows of an array in an archive, which must be stored as it is."""
-    with reading_archive(given), file.open() as stream:
-        info = find_member(given, zipfile.ZipFile(stream), member)
-        start = stored_at(file, info)
-    if start is None:
-        raise ValueError(
-            f"{given} is compressed, so that its rows cannot be read one by one. Write "
-            "it with numpy.savez or numpy.save."
-        )
-    return NpyRows(given, file, start, info.file_size)
-
-
-def _check_kind(given, part):
-    """Raise unless a part is a 2-D array of real numbers."""
-    if part.dtype.kind not in "fiub":
-        raise ValueError(
-            f"{given} holds values of dtype {part.dtype}; it must hold real numbers."
-        )
-    if len(part.shape) != 2:
-        raise ValueError(
-            f"{given} has shape {part.shape}; it must be 2-D, with one row for each "
-            "embedding."
-        )
-
-
-def check_same_rows(given, names, parts):
-    """Raise unless all parts have rows of one shape and type."""
-    first = parts[0]
-    for name, part in zip(names, parts, strict=True):
-        of_one_kind = (part.dtype, part.shape[1:]) == (first.dtype, first.shape[1:])
-        if not part.shape or not of_one_kind:
-            raise ValueError(
-                f"{given}: {name} holds {_rows_in_words(part)}, but {names[0]} "
-                f"{_rows_in_words(first)}. All parts must have rows of one shape and "
-                "type."
-            )
-
-
-class ArrayRows:
-    """Rows of an array, or of anything else that is sliced by rows."""
-
-    gap_rows = 0
-    block_rows = None
-
-    def __init__(self, given, array):
-        try:
-            self.shape = tuple(operator.index(length) for length in array.shape)
-            self.dtype = np.dtype(array.dtype)
-        except (AttributeError, TypeError) as error:
-            raise ValueError(
-                f"{given} is of type {type(array).__name__}, without a shape and a "
-                f"NumPy dtype. Give {_FORMS}."
-            ) from error
-        self._array = array
-
-    @contextmanager
-    def opened(self):
-        """A function that reads consecutive rows from `start` on into an array."""
-
-        def read(start, out):
-            out[:] = self._array[start : start + len(out)]
-
-        yield read

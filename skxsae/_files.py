@@ -12,6 +12,8 @@ import numpy as np
 _NUMBERED = re.compile(r"(.*?)(\d+)\.npy", re.IGNORECASE)
 # of one request, of which fsspec makes several at once where it can
 _REQUEST_BYTES = 2**23
+# of fsspec, which have the path of what follows them in a chained URL
+_CACHES = ("blockcache", "filecache", "simplecache")
 
 
 def call_given(name, spec):
@@ -35,11 +37,29 @@ def is_url(spec):
 
 def split_member(spec):
     """Path of a file, and the array or column in it that is named, or None."""
+    before, link, after = _own_link(spec)
     for suffix in (".npz", ".parquet", ".pq"):
-        path, colon, member = spec.rpartition(f"{suffix}:")
+        path, colon, member = link.rpartition(f"{suffix}:")
         if colon:
-            return f"{path}{suffix}", member
+            return f"{before}{path}{suffix}{after}", member
     return spec, None
+
+
+def _own_link(spec):
+    """What stands before, in and after the link of a chained URL that has the path.
+
+    It is ``zip://folder`` of ``zip://folder::s3://bucket/a.zip``, where the others say
+    what it is in, and ``s3://bucket/a.npy`` of ``simplecache::s3://bucket/a.npy``.
+    """
+    if not is_url(spec):
+        return "", spec, ""
+    links = spec.split("::")
+    number = 0
+    while number < len(links) - 1 and links[number].removesuffix("://") in _CACHES:
+        number += 1
+    before = "".join(f"{link}::" for link in links[:number])
+    after = "".join(f"::{link}" for link in links[number + 1 :])
+    return before, links[number], after
 
 
 def open_place(spec, storage_options=None):
@@ -115,7 +135,7 @@ class RemoteFile:
     @property
     def name(self):
         """Name without its folder."""
-        return self.path.partition("::")[0].rstrip("/").rpartition("/")[2]
+        return _own_link(self.path)[1].rstrip("/").rpartition("/")[2]
 
     def is_folder(self):
         """Whether it can be listed."""
@@ -131,9 +151,9 @@ class RemoteFile:
         """Everything in a folder."""
         fs, path = self._place()
         names = {found.rstrip("/").rpartition("/")[2] for found in fs.ls(path, False)}
-        # of a chained URL such as zip://folder::s3://bucket/a.zip the first is inside
-        folder, *outer = self.path.split("::", 1)
-        paths = ["::".join([f"{folder.rstrip('/')}/{name}", *outer]) for name in names]
+        before, folder, after = _own_link(self.path)
+        folder = folder if folder.endswith("/") else f"{folder}/"
+        paths = [f"{before}{folder}{name}{after}" for name in names]
         return [RemoteFile(path, self.storage_options) for path in paths]
 
     def size(self):

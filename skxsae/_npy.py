@@ -11,10 +11,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skxsae._files import damaged
+from skxsae._files import LocalFile, damaged
 
 HEAD_BYTES = 2**16  # NumPy refuses headers of more than 10,000 characters
 _MOST_AXES = 64  # of an array of NumPy
+_DEFLATED_RATIO = 1032  # the largest there is
 _HEADER_READERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
@@ -80,20 +81,51 @@ def _is_possible(header):
 
 
 class NpyRows:
-    """Rows of a .npy file, or of one that is stored in an archive at byte `start`."""
+    """Rows of a .npy file."""
 
     block_rows = None
+    is_packed = False
 
-    def __init__(self, given, file, start=0, size=None):
-        self.file = file
-        size = file.size() if size is None else size
+    def __init__(self, given, file):
+        self.given, self.file = given, file
+        size = file.size()
         head = np.empty(min(size, HEAD_BYTES), dtype=np.uint8)
         with file.opened() as read:
-            read(start, head)
-        header = read_header(given, head.tobytes(), size)
+            read(0, head)
+        self._hold(read_header(given, head.tobytes(), size), 0)
+
+    def _hold(self, header, begin):
+        """Keep what a header says, of an array whose file begins at a byte of it."""
         self.shape, self.dtype = header.shape, header.dtype
         self._is_fortran = header.is_fortran
-        self._start = start + header.start
+        self._start = begin + header.start
+        self._n_bytes = header.n_bytes
+
+    @property
+    def can_be_mapped(self):
+        """Whether its numbers lie on the local disk as they are."""
+        is_local = isinstance(self.file, LocalFile)
+        return is_local and not self.is_packed and self._n_bytes > 0
+
+    def mapped(self, mode):
+        """The array as a map into memory."""
+        return np.memmap(
+            self.file.path,
+            dtype=self.dtype,
+            mode=mode,
+            offset=self._start,
+            shape=self.shape,
+            order="F" if self._is_fortran else "C",
+        )
+
+    def loaded(self):
+        """The array in memory, of whatever shape and type."""
+        with self._stream() as stream:
+            return np.lib.format.read_array(stream, allow_pickle=False)
+
+    def _stream(self):
+        """A binary file object with the .npy file."""
+        return self.file.open()
 
     @property
     def gap_rows(self):
@@ -122,6 +154,42 @@ class NpyRows:
             offset = (number * n_rows + start) * self.dtype.itemsize
             read_bytes(self._start + offset, column)
             out[:, number] = column
+
+
+class MemberRows(NpyRows):
+    """Rows of a .npy file in an archive, which may be compressed."""
+
+    def __init__(self, given, file, member):
+        self.given, self.file = given, file
+        with reading_archive(given):
+            with self._archive() as archive:
+                info = find_member(given, archive, member)
+            self._entry = info.filename
+            begin = stored_at(file, info)
+            self.is_packed = begin is None
+            # an archive says itself how much there is in it
+            most = file.size() * (_DEFLATED_RATIO if self.is_packed else 1)
+            size = min(info.file_size, most)
+            with self._stream() as stream:
+                header = read_header(given, stream.read(HEAD_BYTES), size)
+        self._hold(header, begin or 0)
+
+    @contextmanager
+    def _archive(self):
+        """The open archive."""
+        with self.file.open() as stream, zipfile.ZipFile(stream) as archive:
+            yield archive
+
+    @contextmanager
+    def _stream(self):
+        """A binary file object with the .npy file."""
+        with self._archive() as archive, archive.open(self._entry) as stream:
+            yield stream
+
+    def loaded(self):
+        """The array in memory, of whatever shape and type."""
+        with reading_archive(self.given):
+            return super().loaded()
 
 
 @contextmanager

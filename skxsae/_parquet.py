@@ -57,13 +57,16 @@ class ParquetRows:
     """Rows of a column of a Parquet file, read by row groups."""
 
     gap_rows = 0
+    is_packed = False
 
     def __init__(self, given, file, column, group_bytes, last_group):
         self._given, self._file, self._last_group = given, file, last_group
         with self._opened() as parquet:
             self._metadata = parquet.metadata
-            field = _find_column(given, parquet.schema_arrow, column)
+            schema = parquet.schema_arrow
+        field = _find_column(given, schema, column)
         self._column = field.name
+        self._leaf = _first_leaf(schema, field.name)
         self.dtype = np.dtype(field.type.value_type.to_pandas_dtype())
         groups = [
             self._metadata.row_group(number)
@@ -104,20 +107,24 @@ class ParquetRows:
         for number, group in enumerate(groups):
             if not group.num_rows:
                 continue
-            n_values = self._n_values(group)
+            n_values = group.column(self._leaf).num_values
             width = n_values // group.num_rows
             if width * group.num_rows != n_values:
                 self.shape = int(self._bounds[-1]), self._first_length(number)
                 self._read_group(number)  # names the row
+            if width == 1:  # as which an empty list counts too
+                self._check_first(number)
             return width
         return 0
 
-    def _n_values(self, group):
-        """Numbers in the column of a row group."""
-        columns = [group.column(number) for number in range(group.num_columns)]
-        paths = [column.path_in_schema for column in columns]
-        own = [path.startswith(f"{self._column}.") for path in paths]
-        return columns[own.index(True)].num_values
+    def _check_first(self, number):
+        """Raise if the first row of a row group is an empty list or missing."""
+        if not self._first_length(number):
+            raise ValueError(
+                f"{self._given}: row {self._bounds[number]} of column {self._column!r} "
+                "holds no numbers. All rows must hold equally many; drop the others, "
+                "in both views."
+            )
 
     def _first_length(self, number):
         """Numbers in the first row of a row group."""
@@ -216,6 +223,19 @@ def _find_column(given, schema, column):
             f"{names}."
         )
     return schema.field(column or usable[0])
+
+
+def _first_leaf(schema, column):
+    """Number of the first column of Parquet that belongs to a column of Arrow."""
+    before = schema.names[: schema.names.index(column)]
+    return sum(_n_leaves(schema.field(number).type) for number in range(len(before)))
+
+
+def _n_leaves(kind):
+    """How many columns of Parquet a type of Arrow takes: a struct has several."""
+    kind = getattr(kind, "storage_type", kind)
+    children = (kind.field(number).type for number in range(kind.num_fields))
+    return sum(map(_n_leaves, children)) or 1
 
 
 def _holds_rows(kind):

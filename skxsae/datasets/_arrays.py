@@ -1,44 +1,26 @@
 """Single arrays on disk, mapped into memory rather than read."""
 
 import os
-import zipfile
-from pathlib import Path
 
 import numpy as np
 from sklearn.utils._param_validation import StrOptions, validate_params
 
-from skxsae._disk_array import DiskArray, check_same_rows
-from skxsae._files import (
-    LocalFile,
-    call_given,
-    find_shards,
-    is_url,
-    split_member,
-)
-from skxsae._npy import (
-    HEAD_BYTES,
-    NpyRows,
-    find_member,
-    read_header,
-    reading_archive,
-    stored_at,
-)
-from skxsae._parquet import find_parquet, is_parquet
+from skxsae._disk_array import DiskArray
+from skxsae._npy import NpyRows
+from skxsae._sources import Opening, holds_rows
 
-_FORMS = (
-    "'file.npy', 'file.npz:name', 'file.npz' if it holds a single array, a folder of "
-    "numbered .npy files, Parquet with a column of lists ('file.parquet:name' if there "
-    "are several), or a URL of one of these"
-)
-_DEFLATED_RATIO = 1032  # the largest there is
 MMAP_MODES = [StrOptions({"r", "c"}), None]
 
 
 @validate_params(
-    {"spec": [str, os.PathLike], "mmap_mode": MMAP_MODES},
+    {
+        "spec": [str, os.PathLike],
+        "mmap_mode": MMAP_MODES,
+        "storage_options": [dict, None],
+    },
     prefer_skip_nested_validation=True,
 )
-def load_array(spec, mmap_mode="r"):
+def load_array(spec, mmap_mode="r", *, storage_options=None):
     """Load one array from a file, from a folder of files or from a URL.
 
     By default a .npy file is mapped into memory, and what lies in several files, in
@@ -64,8 +46,11 @@ def load_array(spec, mmap_mode="r"):
         How to map a single .npy file into memory: 'r' read-only, 'c' copy-on-write
         (changes are never written back). With None every array is read into memory,
         as it always is if it is empty, in a compressed archive
-        (:func:`numpy.savez_compressed`), or in several .npy files without being a 2-D
-        array of numbers.
+        (:func:`numpy.savez_compressed`), or in several .npy files or behind a URL
+        without being a 2-D array of numbers.
+
+    storage_options : dict, default=None
+        What fsspec is to know, such as credentials, if `spec` is a URL.
 
     Returns
     -------
@@ -105,95 +90,27 @@ def load_array(spec, mmap_mode="r"):
     >>> del array
     >>> folder.cleanup()
     """
-    return load_given("spec", spec, mmap_mode)
+    return load_given("spec", spec, mmap_mode, storage_options)
 
 
-def load_given(name, spec, mmap_mode):
+def load_given(name, spec, mmap_mode, storage_options=None):
     """Array that parameter `name` asks for; a given array is returned as it is."""
     if not isinstance(spec, (str, os.PathLike)):
         is_array = isinstance(spec, (np.ndarray, DiskArray))
         return spec if is_array else np.asarray(spec)
-    given = call_given(name, spec)
-    path, member = split_member(os.fspath(spec))
-    if is_url(spec) or is_parquet(LocalFile(path)):
-        return _read_lazily(name, spec, mmap_mode)
-    if member is None and os.path.isdir(path):
-        return _read_folder(name, spec, mmap_mode)
-    return _read_file(given, _check_path(given, path), member, mmap_mode)
-
-
-def _read_folder(name, spec, mmap_mode):
-    """Array of a folder, mapped if it is a single file and read by rows otherwise."""
-    given = call_given(name, spec)
-    folder = LocalFile(os.fspath(spec))
-    files = find_shards(given, folder, _FORMS, find_parquet(folder))
-    if is_parquet(files[0]):
-        return _read_lazily(name, spec, mmap_mode)
-    if len(files) == 1:
-        return _read_file(given, Path(files[0].path), None, mmap_mode)
-    calls = [f"{given}: {file.name!r}" for file in files]
-    shards = [NpyRows(call, file) for call, file in zip(calls, files, strict=True)]
-    check_same_rows(given, [repr(file.name) for file in files], shards)
-    if len(shards[0].shape) == 2 and shards[0].dtype.kind in "fiub":
-        return _read_lazily(name, spec, mmap_mode)
-    return np.concatenate(
-        [
-            _read_file(call, Path(file.path), None, None)
-            for call, file in zip(calls, files, strict=True)
-        ]
-    )
-
-
-def _read_lazily(name, spec, mmap_mode):
-    """Array that is read by rows, or at once if no file is to be mapped."""
-    array = DiskArray._named(name, spec)
+    parts = Opening(storage_options=storage_options).parts(name, spec)
+    if len(parts) == 1 and isinstance(parts[0], NpyRows):
+        return _load_single(spec, parts[0], mmap_mode)
+    if not holds_rows(parts[0]):
+        return np.concatenate([part.loaded() for part in parts])
+    array = DiskArray._of(parts, spec)
     return np.asarray(array) if mmap_mode is None else array
 
 
-def _read_file(given, path, member, mmap_mode):
-    """Array of a .npy file, or of one of the names in an archive."""
-    if path.suffix.lower() == ".npy":
-        with path.open("rb") as file:
-            size = path.stat().st_size
-            return _read_npy(given, file, size, path, 0, mmap_mode)
-    with reading_archive(given), zipfile.ZipFile(path) as archive:
-        info = find_member(given, archive, member)
-        start = stored_at(LocalFile(path), info)
-        with archive.open(info) as file:
-            # an archive says itself how much there is in it
-            size = min(info.file_size, _DEFLATED_RATIO * path.stat().st_size)
-            return _read_npy(given, file, size, path, start, mmap_mode)
-
-
-def _check_path(given, path):
-    """Path of a .npy or .npz file that exists."""
-    path = Path(path)
-    if path.suffix.lower() not in (".npy", ".npz"):
-        raise ValueError(
-            f"{given} is no .npy, .npz or .parquet file. Give {_FORMS}; numpy.save "
-            "writes an array to such a file."
-        )
-    if path.is_dir():
-        raise ValueError(f"{given} is a directory, no archive. Give {_FORMS}.")
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{given}: there is no file {str(path)!r}. Give the path of a file, as a "
-            f"whole or relative to the working directory {os.getcwd()!r}."
-        )
-    return path
-
-
-def _read_npy(given, file, size, path, start, mmap_mode):
-    """Array of a .npy stream of `size` bytes, mapped where `path` has it at `start`."""
-    header = read_header(given, file.read(HEAD_BYTES), size)
-    if mmap_mode is None or start is None or header.n_bytes == 0:
-        file.seek(0)
-        return np.lib.format.read_array(file, allow_pickle=False)
-    return np.memmap(
-        path,
-        dtype=header.dtype,
-        mode=mmap_mode,
-        offset=start + header.start,
-        shape=header.shape,
-        order="F" if header.is_fortran else "C",
-    )
+def _load_single(spec, part, mmap_mode):
+    """Array of a single .npy file: mapped, read by rows, or read."""
+    if mmap_mode is not None and part.can_be_mapped:
+        return part.mapped(mmap_mode)
+    if mmap_mode is None or 0 in part.shape or not holds_rows(part):
+        return part.loaded()
+    return DiskArray._of([part], spec)
