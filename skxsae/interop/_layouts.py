@@ -1,12 +1,14 @@
 """The layouts of other libraries: which weights and options mean what.
 
 Written from what the libraries do, as of SAELens 6 (decoderesearch/SAELens),
-dictionary_learning of March 2025 (saprmarks/dictionary_learning) and Overcomplete 0.2
+dictionary_learning of March 2025 (saprmarks/dictionary_learning) and Overcomplete 0.3
 (KempnerInstitute/overcomplete).
 """
 
 import numpy as np
 
+from skxsae.interop import _options
+from skxsae.interop._options import check_known, flag, options_in
 from skxsae.interop._published import Published
 
 _BATCH_NORM_EPS = 1e-5
@@ -67,14 +69,6 @@ def _option(config, name, allowed, way_out):
         raise ValueError(f"{name}={value!r} cannot be loaded: {way_out}")
 
 
-def _options_in(config, name):
-    """Options that are themselves an option, none if it is not there."""
-    options = config.get(name) or {}
-    if not isinstance(options, dict):
-        raise ValueError(f"{name}={options!r} in the config must hold options.")
-    return options
-
-
 def _one_of(value, known, name):
     """Refuse what is not known, whatever its type."""
     if not isinstance(value, str) or value not in known:
@@ -95,17 +89,15 @@ def saelens(weights, config):
             "its content, such as config={'architecture': 'topk', 'k': 32}."
         )
     config = _with_pre_6_names(config)
-    architecture = config.get("architecture", "standard")
-    if architecture == "standard" and config.get("activation_fn") == "topk":
-        architecture = "topk"
-        config.setdefault("k", _options_in(config, "activation_fn_kwargs").get("k"))
-    _one_of(architecture, {"standard", "topk", "jumprelu"}, "The architecture")
-    _option(
-        config,
-        "activation_fn",
-        (None, "relu", "topk"),
-        "only 'relu' and 'topk' have a counterpart.",
-    )
+    architecture, k = _saelens_activation(config)
+    known = _options.SAELENS | _options.SAELENS_WITHOUT_EFFECT
+    check_known(config, known, "SAELens")
+    rescaled = flag(config, "rescale_acts_by_decoder_norm", False)
+    if rescaled and architecture != "topk":
+        raise ValueError(
+            "rescale_acts_by_decoder_norm=True cannot be loaded: it is an option of "
+            f"the architecture 'topk', not of {architecture!r}."
+        )
     _option(
         config,
         "normalize_activations",
@@ -129,11 +121,42 @@ def saelens(weights, config):
         decoder=decoder if factor is None else factor[:, None] * decoder,
         decoder_bias=weights.vector("b_dec"),
         activation={"standard": "relu"}.get(architecture, architecture),
-        centred=bool(config.get("apply_b_dec_to_input", True)),
-        k=config.get("k") if architecture == "topk" else None,
+        centred=flag(config, "apply_b_dec_to_input", True),
+        k=k,
         threshold=weights.vector("threshold") if architecture == "jumprelu" else None,
-        scaled_picks=bool(config.get("rescale_acts_by_decoder_norm", False)),
+        scaled_picks=rescaled,
     )
+
+
+def _saelens_activation(config):
+    """The architecture, and the number of active latents where it has one."""
+    architecture = config.get("architecture", "standard")
+    _one_of(architecture, {"standard", "topk", "jumprelu"}, "The architecture")
+    activation, k = config.get("activation_fn"), config.get("k")
+    _option(
+        config,
+        "activation_fn",
+        (None, "relu") if architecture == "jumprelu" else (None, "relu", "topk"),
+        f"it has no counterpart with the architecture {architecture!r}.",
+    )
+    options = options_in(config, "activation_fn_kwargs")
+    check_known(options, {"k"}, "activation_fn_kwargs")
+    if "topk" in (architecture, activation):
+        architecture = "topk"
+        k = _agreed(k, options.get("k"), "k in the config", "in activation_fn_kwargs")
+    if k is not None and architecture != "topk":
+        raise ValueError(
+            f"k={k!r} in the config goes with the architecture 'topk', not with "
+            f"{architecture!r}."
+        )
+    return architecture, k
+
+
+def _agreed(one, other, where, elsewhere):
+    """A value that is given in one of two places, or alike in both."""
+    if None not in (one, other) and one != other:
+        raise ValueError(f"{where} is {one!r}, but {elsewhere} it is {other!r}.")
+    return other if one is None else one
 
 
 def _with_pre_6_names(config):
@@ -144,7 +167,7 @@ def _with_pre_6_names(config):
         ("hook_point", "hook_name"),
     ):
         if old in config:
-            config.setdefault(new, config.pop(old))
+            config[new] = _agreed(config.get(new), config.pop(old), new, f"as {old}")
     if "hook_z" in str(config.get("hook_name")):
         config.setdefault("reshape_activations", "hook_z")
     return config
@@ -152,15 +175,20 @@ def _with_pre_6_names(config):
 
 def _finetuning_factor(decoder, weights, config):
     """What decoding multiplies each latent by, or None."""
+    used = flag(config, "finetuning_scaling_factor", False)
     for name in ("finetuning_scaling_factor", "scaling_factor"):
         if name in weights:
             factor = _vector_like(decoder, weights, name)
-            if not config.get("finetuning_scaling_factor") and (factor != 1).any():
+            if not used and (factor != 1).any():
                 raise ValueError(
                     f"The weights hold {name}, but finetuning_scaling_factor is off "
                     "in the config: set it to say whether it is to be used."
                 )
             return factor
+    if used:
+        raise ValueError(
+            "finetuning_scaling_factor is on in the config, but the weights hold none."
+        )
     return None
 
 
@@ -169,7 +197,10 @@ def _finetuning_factor(decoder, weights, config):
 
 def dictionary_learning(weights, config):
     """A dictionary of dictionary_learning, with the content of its config.json."""
-    trainer = _options_in(config, "trainer") or config
+    trainer = options_in(config, "trainer") or config
+    without_effect = _options.DICTIONARY_LEARNING_WITHOUT_EFFECT
+    if trainer is not config:
+        check_known(config, without_effect, "dictionary_learning")
     kind = trainer.get("dict_class")
     if kind is None:
         raise ValueError(
@@ -177,6 +208,8 @@ def dictionary_learning(weights, config):
             "config={'dict_class': 'AutoEncoderTopK', 'k': 32}."
         )
     _one_of(kind, _DICTIONARIES, "The dict_class")
+    known = _options.DICTIONARY_LEARNING[kind] | without_effect
+    check_known(trainer, known, f"the dict_class {kind!r}")
     return _DICTIONARIES[kind](weights, trainer)
 
 
@@ -228,8 +261,12 @@ def _matryoshka(weights, trainer):
 
 
 def _jump_relu(weights, trainer):
-    threshold = weights.vector("threshold")
-    return _matrices(weights, activation="jumprelu", threshold=threshold, centred=False)
+    return _matrices(
+        weights,
+        activation="jumprelu",
+        threshold=weights.vector("threshold"),
+        centred=flag(trainer, "apply_b_dec_to_input", False),
+    )
 
 
 def _batch_top_k_options(weights, trainer):
@@ -242,9 +279,10 @@ def _batch_top_k_options(weights, trainer):
 
 def _k_of(weights, trainer):
     """Number of active latents, of the weights or of the options."""
+    k = trainer.get("k")
     if "k" in weights:
-        return int(weights.number("k"))
-    return trainer.get("k")
+        k = _agreed(int(weights.number("k")), k, "k in the weights", "in the config")
+    return k
 
 
 _DICTIONARIES = {
@@ -270,6 +308,8 @@ def overcomplete(weights, config):
             "config={'class': 'TopKSAE', 'top_k': 32}."
         )
     _one_of(kind, _OVERCOMPLETE, "The class")
+    known = _options.OVERCOMPLETE | _options.OVERCOMPLETE_OF_CLASS[kind]
+    check_known(config, known, f"the class {kind!r}")
     decoder = _dictionary(weights, config)
     options = _OVERCOMPLETE[kind](weights, config, len(decoder))
     if options["activation"] == "matching_pursuit":
@@ -278,6 +318,7 @@ def overcomplete(weights, config):
             weights.drop(name)  # it is not used
         encoder, bias = decoder, np.zeros(len(decoder))
     else:
+        _check_encoder_module(weights, config)
         encoder, bias = _encoder(weights)
     return Published(encoder, bias, decoder, np.zeros(decoder.shape[1]), **options)
 
@@ -289,6 +330,23 @@ _ENCODER = [
     *(_NORM + name for name in ("weight", "bias", "running_mean", "running_var")),
     _NORM + "num_batches_tracked",
 ]
+
+
+def _check_encoder_module(weights, config):
+    """Refuse an encoder that is not linear, or not the one of the weights."""
+    module = config.get("encoder_module")
+    _option(
+        config,
+        "encoder_module",
+        (None, "linear", "mlp_bn_1"),
+        "only a linear encoder has a counterpart, and batch normalisation behind it.",
+    )
+    normalised = _NORM + "running_var" in weights
+    if module is not None and normalised != (module == "mlp_bn_1"):
+        raise ValueError(
+            f"encoder_module={module!r} in the config, but the weights have "
+            f"{'a' if normalised else 'no'} batch normalisation."
+        )
 
 
 def _encoder(weights):
@@ -323,12 +381,26 @@ def _dictionary(weights, config):
             "'dictionary_params': {'normalization': 'identity'} in the config."
         )
     rows = weights.matrix("dictionary._weights")
-    name = _options_in(config, "dictionary_params").get("normalization", "l2")
-    _one_of(name, _DICTIONARY_NORMS, "The dictionary's normalization")
+    name = _dictionary_normalization(config)
     rows = rows / _DICTIONARY_NORMS[name](rows)
     if "dictionary.multiplier" in weights:  # since version 0.2
         rows = rows * np.exp(weights.number("dictionary.multiplier"))
     return rows
+
+
+def _dictionary_normalization(config):
+    """Name of what is done to the rows, which was an argument of its own once."""
+    params = options_in(config, "dictionary_params")
+    check_known(params, _options.OVERCOMPLETE_DICTIONARY, "dictionary_params")
+    name = _agreed(
+        config.get("dictionary_normalization"),
+        params.get("normalization"),
+        "dictionary_normalization in the config",
+        "in dictionary_params",
+    )
+    name = "l2" if name is None else name
+    _one_of(name, _DICTIONARY_NORMS, "The dictionary's normalization")
+    return name
 
 
 _DICTIONARY_NORMS = {
@@ -355,8 +427,8 @@ def _of_sae(weights, config, n_latents):
 
 
 def _of_top_k_sae(weights, config, n_latents):
-    k = config.get("top_k")
-    return {"activation": "topk", "k": max(n_latents // 10, 1) if k is None else k}
+    default_k = max(n_latents // 10, 1)
+    return {"activation": "topk", "k": config.get("top_k"), "default_k": default_k}
 
 
 def _of_batch_top_k_sae(weights, config, n_latents):
@@ -375,7 +447,10 @@ def _of_jump_sae(weights, config, n_latents):
 
 
 def _of_mp_sae(weights, config, n_latents):
-    return {"activation": "matching_pursuit", "k": config.get("k", 1)}
+    _option(
+        config, "dropout", (None, 0), "the original drops latents at random, always."
+    )
+    return {"activation": "matching_pursuit", "k": config.get("k"), "default_k": 1}
 
 
 def _below(threshold):

@@ -1,11 +1,14 @@
 """Files of other libraries as fitted estimators."""
 
 import json
+import os
+from numbers import Integral
 from pathlib import Path
 
 import numpy as np
 import torch
 from safetensors.torch import load_file
+from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
 from skxsae._from_arrays import topk_sae_from_arrays
 from skxsae._views import compute_dtype
@@ -16,12 +19,23 @@ _CONFIG_FILES = ("cfg.json", "config.json")
 _DEFAULT_K = 32
 
 
+@validate_params(
+    {
+        "source": [dict, str, os.PathLike],
+        "layout": [StrOptions(set(LAYOUTS))],
+        "config": [dict, None],
+        "k": [Interval(Integral, 1, None, closed="left"), None],
+    },
+    prefer_skip_nested_validation=True,
+)
 def load_sae(source, layout, *, config=None, k=None):
     """Load an autoencoder that another library has trained.
 
     It becomes a :class:`TopKSAE` with the same reconstructions. The rows of its decoder
-    have unit norm: a code is that of the original times the norm of the row that it
-    had there, and encoder, biases and thresholds are scaled alike.
+    have unit norm: where the original decodes a code with a row of another norm, the
+    code is multiplied by that norm, and encoder, biases and thresholds are scaled
+    alike. Where the original does so itself, codes are the same: SAELens with
+    ``rescale_acts_by_decoder_norm`` and ``JumpReluAutoEncoder`` of dictionary_learning.
 
     Parameters
     ----------
@@ -46,11 +60,13 @@ def load_sae(source, layout, *, config=None, k=None):
         Options of the original. None means those of the ``cfg.json`` or
         ``config.json`` beside the weights. Overcomplete writes no such file: give the
         name of the class as "class" and its arguments under their own names, such as
-        ``{"class": "TopKSAE", "top_k": 32}``.
+        ``{"class": "TopKSAE", "top_k": 32}``. Options that are not known are refused.
 
     k : int or None, default=None
-        Number of active latents where neither weights nor options say it: needed for
-        "topk", and otherwise what matching pursuit would use, 32 if None.
+        Number of active latents where neither weights nor options say it. None means
+        the default of the class for ``TopKSAE`` and ``MpSAE`` of Overcomplete. It is
+        needed for "topk" of the other libraries, and otherwise what matching pursuit
+        would use, 32 if None.
 
     Returns
     -------
@@ -62,9 +78,10 @@ def load_sae(source, layout, *, config=None, k=None):
     Raises
     ------
     ValueError
-        If the files are broken, if weights are missing or left over, or if the original
-        does what a `TopKSAE` cannot: gates, transcoders, normalisation of each sample,
-        or a "topk" among latents whose decoder rows differ in norm.
+        If the files are broken, if weights are missing or left over, if an option is
+        not known, or if the original does what a `TopKSAE` cannot: gates, transcoders,
+        normalisation of each sample, or a "topk" among latents whose decoder rows
+        differ in norm.
 
     See Also
     --------
@@ -95,8 +112,6 @@ def load_sae(source, layout, *, config=None, k=None):
     >>> sae.activation_, sae.transform(np.ones((3, 4))).shape
     ('relu', (3, 8))
     """
-    if layout not in LAYOUTS:
-        raise ValueError(f"layout={layout!r} must be one of {', '.join(LAYOUTS)}.")
     arrays, config = _read(source, config)
     weights = Weights(arrays)
     with np.errstate(all="ignore"):  # what has overflowed is refused at the end
@@ -184,9 +199,11 @@ def _as_array(name, tensor):
     """An array of a tensor of any floating type."""
     if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
         raise ValueError(f"{name} is no dense tensor.")
+    if tensor.is_complex():
+        raise ValueError(f"{name} is no array of numbers, but {tensor.dtype}.")
     if tensor.nbytes > tensor.untyped_storage().nbytes():
         raise ValueError(f"{name} has shape {tuple(tensor.shape)}, but less is stored.")
-    tensor = tensor.detach().cpu().resolve_conj().resolve_neg()
+    tensor = tensor.detach().cpu().resolve_neg()
     return (tensor.float() if tensor.dtype != torch.float64 else tensor).numpy()
 
 
@@ -201,12 +218,12 @@ def _n_active(published, k, n_latents):
     of_original = published.k
     if of_original is not None and k not in (None, of_original):
         raise ValueError(f"k={k} was given, but the weights are for k={of_original}.")
-    k = of_original if of_original is not None else k
+    k = next((n for n in (of_original, k, published.default_k) if n is not None), None)
     if k is None:
         if published.activation == "topk":
             raise ValueError("Neither weights nor options say k: pass it.")
         return min(_DEFAULT_K, n_latents)
-    is_whole = isinstance(k, int | float | np.integer) and k == np.floor(k)
-    if not is_whole or not 1 <= k <= n_latents:
+    is_number = isinstance(k, int | float | np.integer) and not isinstance(k, bool)
+    if not is_number or k != np.floor(k) or not 1 <= k <= n_latents:
         raise ValueError(f"k={k} must be an integer from 1 to {n_latents}.")
     return int(k)

@@ -23,6 +23,7 @@ class Published:
     activation: str
     centred: bool = True
     k: int | None = None
+    default_k: int | None = None  # what the original takes where nobody says it
     threshold: np.ndarray | None = None  # () or (m,), what a pre-activation must exceed
     scaled_picks: bool = False  # whether the largest are so times the decoder's norm
 
@@ -51,7 +52,7 @@ class Published:
     def in_unit_norm(self):
         """The same with a decoder whose rows have unit norm, as those of a TopKSAE.
 
-        Codes are multiplied by the norms that the rows had.
+        Codes that are decoded as they are are multiplied by the norms of the rows.
         """
         scale = self._scale()
         threshold, activation = self.threshold, self.activation

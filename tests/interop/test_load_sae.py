@@ -216,12 +216,56 @@ def test_picks_of_rounded_unit_norms_are_those_of_the_original():
         ({"architecture": "topk", "k": M + 1}, "must be an integer from 1 to"),
         ({"architecture": "topk", "k": "many"}, "must be an integer"),
         ({"architecture": "topk", "k": float("nan")}, "must be an integer"),
+        ({"architecture": "topk", "k": True}, "must be an integer"),
+        ({"architecture": "jumprelu", "activation_fn": "topk", "k": 3},
+         "activation_fn='topk' cannot be loaded"),
+        ({"k": 3}, "k=3 in the config goes with the architecture 'topk'"),
+        ({"rescale_acts_by_decoder_norm": True}, "not of 'standard'"),
+        ({"architecture": "jumprelu", "rescale_acts_by_decoder_norm": True},
+         "not of 'jumprelu'"),
+        ({"aply_b_dec_to_input": False}, "'aply_b_dec_to_input' is no option"),
+        ({"apply_b_dec_to_input": "False"}, "must be True or False"),
+        ({"is_transcoder": True}, "'is_transcoder' is no option"),
+        ({"activation_fn": "topk", "activation_fn_kwargs": {"postact_fn": "gelu"}},
+         "'postact_fn' is no option that is known of activation_fn_kwargs"),
+        ({"activation_fn": "topk", "activation_fn_kwargs": {"k": 3}, "k": 4},
+         "k in the config is 4, but in activation_fn_kwargs it is 3"),
+        ({"activation_fn": "relu", "activation_fn_str": "topk"},
+         "as activation_fn_str"),
+        ({"finetuning_scaling_factor": True}, "the weights hold none"),
     ],
 )  # fmt: skip
 def test_what_saelens_does_and_a_topk_sae_cannot(config, message):
     w = matrices(unit=True)
     with pytest.raises(ValueError, match=message):
         load_sae(w, "saelens", config={"architecture": "standard"} | config)
+
+
+@pytest.mark.parametrize("architecture", ["topk", "standard"])
+def test_saelens_with_k_among_the_arguments_of_the_activation(architecture):
+    w = matrices(unit=True)
+    codes, rebuilt = saelens_forward(w, X, {"architecture": "topk", "k": K})
+    config = {"architecture": architecture, "activation_fn_kwargs": {"k": K}}
+    sae = load_sae(w, "saelens", config=config | {"activation_fn_str": "topk"})
+    assert_same(sae, codes, rebuilt, 1)
+
+
+def test_options_of_training_are_read_over():
+    """Those that SAELens writes beside the ones that say what is done to samples."""
+    config = {
+        "architecture": "jumprelu", "d_in": D, "d_sae": M, "dtype": "float32",
+        "device": "cpu", "apply_b_dec_to_input": False, "k": None,
+        "normalize_activations": "none", "reshape_activations": "none",
+        "metadata": {"sae_lens_version": "6.20.0", "hook_name": "blocks.8.mlp.hook_in"},
+        "model_name": "gpt2", "hook_layer": 8, "prepend_bos": True, "lr": 1e-4,
+        "l1_coefficient": 5, "noise_scale": 0.0, "jumprelu_bandwidth": 0.05,
+        "seqpos_slice": [None], "finetuning_scaling_factor": False,
+        "activation_fn_kwargs": {},
+    }  # fmt: skip
+    w = matrices() | {"threshold": np.full(M, 0.3)}
+    codes, rebuilt = saelens_forward(w, X, config)
+    sae = load_sae(w, "saelens", config=config)
+    assert_same(sae, codes, rebuilt, np.linalg.norm(w["W_dec"], axis=1))
 
 
 def test_the_largest_among_rows_of_unequal_norm_are_refused():
@@ -254,7 +298,9 @@ def test_auto_encoder_new(tmp_path):
     w = matrices()
     codes = relu(pre_activations(w, X, centred=False))
     weights = as_layers(w) | {"decoder.bias": w["b_dec"]}
-    folder = dictionary_folder(tmp_path, weights, dict_class="AutoEncoderNew")
+    folder = dictionary_folder(
+        tmp_path, weights, dict_class="AutoEncoderNew", lr=1e-4, norm_factor=2.0
+    )
     sae = load_sae(folder, "dictionary_learning")
     rebuilt = codes @ w["W_dec"] + w["b_dec"]
     assert_same(sae, codes, rebuilt, np.linalg.norm(w["W_dec"], axis=1))
@@ -273,6 +319,12 @@ def test_auto_encoder_top_k(tmp_path, in_weights):
     assert sae.k_ == K
     with pytest.raises(ValueError, match=f"k=3 was given, but .* k={K}"):
         load_sae(folder, "dictionary_learning", k=3)
+    config = {"dict_class": "AutoEncoderTopK", "k": 3}
+    if in_weights:
+        with pytest.raises(ValueError, match=f"in the weights is {K}, but .* is 3"):
+            load_sae(weights, "dictionary_learning", config=config)
+    else:
+        assert load_sae(weights, "dictionary_learning", config=config).k_ == 3
 
 
 @pytest.mark.parametrize("threshold", [-1.0, 0.0, 0.7])
@@ -296,15 +348,17 @@ def test_batch_top_k(tmp_path, kind, unit, threshold):
     assert sae.activation_ == ("batch_topk" if one_threshold else "jumprelu")
 
 
-def test_jump_relu_auto_encoder(tmp_path):
+@pytest.mark.parametrize("option", [{}, {"apply_b_dec_to_input": True}])
+def test_jump_relu_auto_encoder(tmp_path, option):
     w = matrices()
     w["threshold"] = np.random.default_rng(1).uniform(0, 1, size=M)
-    pre = pre_activations(w, X, centred=False)
-    codes = relu(pre * (pre > w["threshold"]))
-    folder = dictionary_folder(tmp_path, w, dict_class="JumpReluAutoEncoder")
+    pre = pre_activations(w, X, centred=bool(option))
+    norms = np.linalg.norm(w["W_dec"], axis=1)
+    codes = relu(pre * (pre > w["threshold"])) * norms
+    rebuilt = (codes / norms) @ w["W_dec"] + w["b_dec"]
+    folder = dictionary_folder(tmp_path, w, dict_class="JumpReluAutoEncoder", **option)
     sae = load_sae(folder, "dictionary_learning")
-    rebuilt = codes @ w["W_dec"] + w["b_dec"]
-    assert_same(sae, codes, rebuilt, np.linalg.norm(w["W_dec"], axis=1))
+    assert_same(sae, codes, rebuilt, 1)  # the original scales its codes itself
 
 
 @pytest.mark.parametrize(
@@ -314,6 +368,11 @@ def test_jump_relu_auto_encoder(tmp_path):
         ({"dict_class": "GatedAutoEncoder"}, "'GatedAutoEncoder' cannot be loaded"),
         ({"dict_class": "CrossCoder"}, "cannot be loaded"),
         ({"trainer": "GatedSAETrainer"}, "must hold options"),
+        ({"dict_class": "AutoEncoder", "k": 3}, "'k' is no option .* 'AutoEncoder'"),
+        ({"dict_class": "AutoEncoder", "apply_b_dec_to_input": False}, "no option"),
+        ({"trainer": {"dict_class": "AutoEncoder", "normalise": True}}, "'normalise'"),
+        ({"trainer": {"dict_class": "AutoEncoder"}, "dict_clas": ""}, "'dict_clas'"),
+        ({"trainer": {"dict_class": "AutoEncoder"}, "k": 3}, "'k' is no option"),
     ],
 )
 def test_what_dictionary_learning_does_and_a_topk_sae_cannot(config, message):
@@ -368,10 +427,21 @@ def overcomplete_forward(weights, x, normalization="l2"):
 def test_overcomplete_sae(batch_norm, normalization):
     weights = overcomplete_weights(matrices(), batch_norm=batch_norm)
     pre, rows = overcomplete_forward(weights, X, normalization)
-    config = {"class": "SAE", "dictionary_params": {"normalization": normalization}}
-    sae = load_sae(weights, "overcomplete", config=config)
     codes = relu(pre)
-    assert_same(sae, codes, codes @ rows, np.linalg.norm(rows, axis=1))
+    for option in (
+        {"dictionary_params": {"normalization": normalization}},
+        {"dictionary_normalization": normalization},  # before version 0.2
+        {
+            "dictionary_params": {"normalization": normalization},
+            "dictionary_normalization": normalization,
+            "encoder_module": "mlp_bn_1" if batch_norm else "linear",
+            "input_shape": D,
+            "nb_concepts": M,
+            "device": "cuda",
+        },
+    ):
+        sae = load_sae(weights, "overcomplete", config={"class": "SAE"} | option)
+        assert_same(sae, codes, codes @ rows, np.linalg.norm(rows, axis=1))
 
 
 @pytest.mark.parametrize("top_k_given", [True, False])
@@ -386,6 +456,11 @@ def test_overcomplete_top_k_sae(tmp_path, top_k_given):
     codes = top_k(relu(pre), k)
     assert_same(sae, codes, codes @ rows, np.exp(0.2))
     assert sae.k_ == k
+    if top_k_given:
+        with pytest.raises(ValueError, match=r"k=7 was given, but .* k=6"):
+            load_sae(path, "overcomplete", config=config, k=7)
+    else:
+        assert load_sae(path, "overcomplete", config=config, k=7).k_ == 7
 
 
 def test_overcomplete_batch_top_k_sae():
@@ -393,7 +468,7 @@ def test_overcomplete_batch_top_k_sae():
     pre, rows = overcomplete_forward(weights, X)
     codes = relu(pre)
     codes = codes * (codes >= 0.4)
-    config = {"class": "BatchTopKSAE", "running_threshold": 0.4}
+    config = {"class": "BatchTopKSAE", "running_threshold": 0.4, "top_k": 500}
     sae = load_sae(weights, "overcomplete", config=config)
     assert_same(sae, codes, codes @ rows, np.exp(0.2))
     with pytest.raises(ValueError, match="running_threshold"):
@@ -406,7 +481,8 @@ def test_overcomplete_jump_sae():
     pre, rows = overcomplete_forward(weights, X)
     codes = relu(pre)
     codes[codes < np.exp(thresholds)] = 0
-    sae = load_sae(weights, "overcomplete", config={"class": "JumpSAE"})
+    config = {"class": "JumpSAE", "kernel": "silverman", "bandwidth": 1e-3}
+    sae = load_sae(weights, "overcomplete", config=config)
     assert_same(sae, codes, codes @ rows, np.exp(0.2))
 
 
@@ -445,6 +521,9 @@ def test_overcomplete_mp_sae():
         left = left - step[:, None] * rows[pick]
     sae = load_sae(weights, "overcomplete", config={"class": "MpSAE", "k": K})
     assert_same(sae, codes, codes @ rows, 1)
+    config = {"class": "MpSAE", "encoder_module": "identity"}
+    assert load_sae(weights, "overcomplete", config=config).k_ == 1
+    assert load_sae(weights, "overcomplete", config=config, k=K).k_ == K
     weights["dictionary.multiplier"] = np.float64(0.1)
     with pytest.raises(ValueError, match="unit norm"):
         load_sae(weights, "overcomplete", config={"class": "MpSAE", "k": K})
@@ -461,6 +540,18 @@ def test_overcomplete_mp_sae():
         ({"class": "SAE", "dictionary_params": {"normalization": "l3"}}, {}, "l3"),
         ({"class": "TopKSAE", "dictionary_params": {"normalization": "identity"}}, {},
          "norms from"),
+        ({"class": "TopKSAE", "topk": 7}, {}, "'topk' is no option .* 'TopKSAE'"),
+        ({"class": "TopKSAE", "k": 7}, {}, "'k' is no option .* 'TopKSAE'"),
+        ({"class": "SAE", "top_k": 7}, {}, "'top_k' is no option .* 'SAE'"),
+        ({"class": "SAE", 1: 7}, {}, "1 is no option"),
+        ({"class": "SAE", "encoder_module": "mlp_bn_3"}, {}, "only a linear encoder"),
+        ({"class": "SAE", "encoder_module": "mlp_bn_1"}, {}, "no batch normalisation"),
+        ({"class": "SAE", "dictionary_params": {"norm": "l1"}}, {}, "'norm' is no"),
+        ({"class": "SAE", "dictionary_params": ["l1"]}, {}, "must hold options"),
+        ({"class": "SAE", "dictionary_normalization": "l1",
+          "dictionary_params": {"normalization": "l2"}}, {}, "'l1', but .* 'l2'"),
+        ({"class": "MpSAE", "dropout": 0.1}, {"dictionary.multiplier": np.zeros(())},
+         "drops latents at random"),
     ],
 )  # fmt: skip
 def test_what_overcomplete_does_and_a_topk_sae_cannot(config, more, message):
@@ -547,6 +638,8 @@ def test_two_that_were_loaded_can_be_aligned():
         ({"W_gate": np.zeros((D, M))}, "no place for: W_gate"),
         ({"b_enc": np.array(["a"] * M)}, "no array of numbers"),
         ({"b_enc": np.full(M, 1j)}, "no array of numbers"),
+        ({"b_enc": torch.full((M,), 1j)}, "no array of numbers, but torch.complex64"),
+        ({"b_enc": torch.full((M,), 1j).conj()}, "no array of numbers"),
         ({"W_enc": torch.zeros(D, M).to_sparse()}, "no dense tensor"),
         ({"threshold": np.zeros(M)}, "no place for: threshold"),
     ],
@@ -573,9 +666,27 @@ def test_weights_alone_do_not_say_what_is_done_with_them(tmp_path):
         load_sae(folder, "saelens")
 
 
-def test_unknown_layout():
-    with pytest.raises(ValueError, match="layout='sparsify' must be one of"):
-        load_sae(standard(), "sparsify")
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ({"layout": "sparsify"}, "'layout' parameter of load_sae must be a str among"),
+        ({"layout": ["saelens"]}, "'layout' parameter"),
+        ({"source": 3}, "'source' parameter"),
+        ({"config": "topk"}, "'config' parameter"),
+        ({"k": 0}, "'k' parameter"),
+        ({"k": 2.0}, "'k' parameter"),
+        ({"k": True}, "k=True must be an integer"),
+    ],
+    ids=str,
+)
+def test_arguments_of_another_kind(argument, message):
+    arguments = {
+        "source": standard(),
+        "layout": "saelens",
+        "config": {"architecture": "standard"},
+    }
+    with pytest.raises(ValueError, match=message):
+        load_sae(**arguments | argument)
 
 
 def test_nothing_there(tmp_path):
