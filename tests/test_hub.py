@@ -231,6 +231,9 @@ def test_the_card_says_what_was_fitted(sae):
     assert facts["latents"] == "8"
     assert facts["active latents per sample"] == "2"
     assert facts["dead latents"] == str(sae.dead_latents_.sum())
+    page = skxsae.model_card(sae)
+    assert f"\nWritten with skxsae {skxsae.__version__}, scikit-learn" in page
+    assert page.count(skxsae.__version__) == 1
     explained = float(facts["explained variance in training"])
     assert explained == pytest.approx(1 - sae.reconstruction_err_, abs=1e-4)
     assert eval(code[1], {"TopKSAE": TopKSAE}).get_params() == sae.get_params()

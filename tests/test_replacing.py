@@ -60,3 +60,23 @@ def test_a_folder_that_is_not_there_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere"):  # noqa: SIM117
         with replacing(tmp_path / "nowhere" / "page.html"):
             pass
+
+
+def test_a_place_for_no_file_is_told_by_the_path_that_was_given(tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "lost").symlink_to("nowhere/page.html")
+    before = sorted(tmp_path.iterdir())
+    for name, kind, message in [
+        ("folder", IsADirectoryError, "is a folder"),
+        ("nowhere/page.html", FileNotFoundError, r"no folder \S*nowhere\.$"),
+        ("lost", FileNotFoundError, r"no folder \S*nowhere\.$"),
+        ("file/page.html", NotADirectoryError, "file is a file"),
+        ("a" * 250, OSError, "too long"),
+    ]:
+        with pytest.raises(kind, match=message) as caught:  # noqa: SIM117, PT012
+            with replacing(tmp_path / name):
+                pass
+        assert str(tmp_path / name) in str(caught.value)
+        assert ".part" not in str(caught.value)
+    assert sorted(tmp_path.iterdir()) == before

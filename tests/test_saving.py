@@ -28,6 +28,7 @@ from sklearn.base import BaseEstimator, clone
 
 import skxsae
 from skxsae import PairedSAE, PostHocAlignedSAE, StopOnInterrupt, TopKSAE
+from skxsae._from_arrays import topk_sae_from_arrays
 from skxsae._saving._files import FORMAT
 from skxsae._saving._values import DTYPES, decode, encode
 
@@ -297,6 +298,25 @@ def test_what_fails_leaves_the_old_model(tmp_path, monkeypatch):
     assert sorted(tmp_path.rglob("*")) == files
     for name in ("sae.safetensors", "sae"):
         assert_same(skxsae.load(tmp_path / name), old)
+
+
+def test_a_disk_that_is_full_is_told_with_the_path(tmp_path):
+    resource = pytest.importorskip("resource", reason="limits are those of POSIX")
+    sae = topk_sae_from_arrays(
+        components=np.eye(99),
+        encoder=np.eye(99),
+        encoder_bias=np.zeros(99),
+        mean=np.zeros(99),
+        k=1,
+    )
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    try:
+        with pytest.raises(OSError, match=r"sae\.safetensors cannot be written.*large"):
+            skxsae.save(sae, tmp_path / "sae.safetensors")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_is_whole_after_its_first_file(tmp_path, monkeypatch):

@@ -59,7 +59,10 @@ def _write_file(path, text, arrays):
     """Write all of a model to one file."""
     with replacing(path) as unfinished:
         mode = unfinished.stat().st_mode
-        save_file(arrays, unfinished, metadata={"skxsae": text})
+        try:
+            save_file(arrays, unfinished, metadata={"skxsae": text})
+        except SafetensorError as error:  # of a full disk, for one
+            raise OSError(f"{path} cannot be written: {error}") from error
         unfinished.chmod(mode)  # safetensors makes another file in its place
 
 
