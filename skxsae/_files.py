@@ -127,7 +127,7 @@ class RemoteFile:
         self.storage_options = storage_options
 
     def _place(self):
-        """File system, which fsspec keeps, and path in it."""
+        """File system, which fsspec keeps unless it is an archive, and path in it."""
         import fsspec
 
         return fsspec.core.url_to_fs(self.path, **self.storage_options)
@@ -164,10 +164,12 @@ class RemoteFile:
             raise ValueError(f"{self.path!r} does not tell its length: copy it first.")
         return size
 
+    @contextmanager
     def open(self):
         """A binary file object."""
-        fs, path = self._place()
-        return fs.open(path, "rb")
+        fs, path = self._place()  # an archive is closed with its file system
+        with fs.open(path, "rb") as stream:
+            yield stream
 
     @contextmanager
     def opened(self):
