@@ -74,7 +74,7 @@ def test_a_place_for_no_file_is_told_by_the_path_that_was_given(tmp_path):
         ("file/page.html", NotADirectoryError, "file is a file"),
         ("a" * 250, OSError, "too long"),
     ]:
-        with pytest.raises(kind, match=message) as caught:  # noqa: SIM117, PT012
+        with pytest.raises(kind, match=message) as caught:  # noqa: SIM117
             with replacing(tmp_path / name):
                 pass
         assert str(tmp_path / name) in str(caught.value)
