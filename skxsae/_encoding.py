@@ -127,11 +127,25 @@ def csr_from_blocks(blocks: Iterable[Codes], shape: tuple) -> sparse.csr_array:
         data.append(values[active].cpu().numpy())
         indices.append(latents[active].int().cpu().numpy())
     indptr = np.concatenate([[0], np.concatenate(counts).cumsum()])
+    # of one type, or SciPy would copy them, and of which there are never two of all
+    index_dtype = np.int32 if max(indptr[-1], *shape) < 2**31 else np.int64
     codes = sparse.csr_array(
-        (np.concatenate(data), np.concatenate(indices), indptr.astype(np.int64)), shape
+        (
+            _joined(data),
+            _joined(indices).astype(index_dtype, copy=False),
+            indptr.astype(index_dtype),
+        ),
+        shape,
     )
     codes.sort_indices()
     return codes
+
+
+def _joined(parts: list[np.ndarray]) -> np.ndarray:
+    """All parts in one array, in place of them."""
+    whole = np.concatenate(parts)
+    parts.clear()
+    return whole
 
 
 def as_container(codes: sparse.csr_array, sparse_output: bool):

@@ -546,11 +546,12 @@ class Position:
         trainer.load((numbers["trainer"], arrays))
         name, *rest = numbers["random_state"]
         rng.set_state((name, arrays["random_state"], *rest))
-        for field_name in ("n_iter", "fvu", "loss_curve"):
-            setattr(record, field_name, numbers[field_name])
+        record.n_iter, record.fvu = int(numbers["n_iter"]), float(numbers["fvu"])
+        record.loss_curve = [float(loss) for loss in numbers["loss_curve"]]
         for field_name in ("firing_rate", "threshold"):
             getattr(record, field_name).copy_(torch.from_numpy(arrays[field_name]))
-        self.n_batches, self.is_over = numbers["n_batches"], numbers["is_over"]
+        self.n_batches = int(numbers["n_batches"])
+        self.is_over = bool(numbers["is_over"])
 
 
 def train(

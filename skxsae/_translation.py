@@ -239,7 +239,7 @@ def _scaled(sample, view, own, other, n_active):
         n_active = max(1, round(_ACTIVE_RATIO * active))
     parts = (source.astype(sample.dtype), other.astype(sample.dtype))
     lengths = [
-        np.sqrt(np.square(part.data).sum() / part.shape[0])
+        np.sqrt(np.square(part.data, dtype=np.float64).sum() / part.shape[0])
         for part in (sample, Translation(*parts, n_active, 1.0)(sample))
     ]
     weight = _LENGTH_RATIO * lengths[0] / lengths[1] if lengths[1] > 0 else 0.0

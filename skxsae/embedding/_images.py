@@ -86,7 +86,8 @@ def _as_bytes(array):
 
 def _scale(values, highest):
     """Values between 0 and the highest as uint8."""
-    values = np.asarray(values, dtype=np.float64)
+    with np.errstate(invalid="ignore"):  # of a signalling NaN
+        values = np.asarray(values, dtype=np.float64)
     if not (values.min() >= 0 and values.max() <= highest):
         raise Unreadable(f"values that are not between 0 and {highest}")
     return np.rint(values * (255 / highest)).astype(np.uint8)
