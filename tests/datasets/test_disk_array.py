@@ -603,6 +603,56 @@ def test_columns_of_parquet(folder):
     expect(ValueError, "a.npy", "column='x' is a column of Parquet", column="x")
 
 
+def column_before(pa, kind):
+    """Values of a column that takes one or several columns of Parquet."""
+    return {
+        "a name with a dot": ("emb.v2", pa.array([[1.0, 2, 3]] * 4)),
+        "struct": ("s", pa.array([{"emb": [1, 2, 3], "b": {"c": 1, "d": 2}}] * 4)),
+        "map": ("m", pa.array([[("a", 1)]] * 4, pa.map_(pa.string(), pa.int8()))),
+        "nested": ("n", pa.array([[[1, 2, 3], [4]]] * 4)),
+        "dictionary": ("d", pa.array(["a"] * 4).dictionary_encode()),
+        "tensor": (
+            "t",
+            pa.FixedShapeTensorArray.from_numpy_ndarray(np.ones((4, 3, 2))),
+        ),
+    }[kind]
+
+
+@pytest.mark.parametrize(
+    "kind", ["a name with a dot", "struct", "map", "nested", "dictionary", "tensor"]
+)
+@pytest.mark.parametrize("is_first", [True, False])
+def test_columns_beside_the_one_that_is_meant(folder, kind, is_first):
+    pa = pytest.importorskip("pyarrow")
+    pq = pytest.importorskip("pyarrow.parquet")
+    array = np.arange(20.0).reshape(4, 5)
+    columns = [column_before(pa, kind), ("emb", pa.array(list(array)))]
+    pq.write_table(pa.table(dict(columns if is_first else columns[::-1])), "a.parquet")
+    assert_array_equal(DiskArray("a.parquet", column="emb"), array)
+    if kind == "a name with a dot":
+        assert_array_equal(DiskArray("a.parquet:emb.v2"), [[1, 2, 3]] * 4)
+
+
+@pytest.mark.parametrize("empty", [[], None])
+def test_parquet_without_any_number_is_refused(folder, empty):
+    pq = pytest.importorskip("pyarrow.parquet")
+    pq.write_table(lists([empty] * 3), "a.parquet")
+    expect(ValueError, "a.parquet", "row 0 of column 'emb' holds no numbers")
+    pq.write_table(lists([[7], [8], [9]]), "b.parquet")
+    assert_array_equal(DiskArray("b.parquet"), [[7], [8], [9]])
+
+
+def test_a_folder_of_parquet_with_its_column(folder):
+    pa = pytest.importorskip("pyarrow")
+    pq = pytest.importorskip("pyarrow.parquet")
+    os.mkdir("a.parquet")  # as Spark calls them
+    for number in range(2):
+        columns = {"x": [[1.0, 2]], "y": [[float(number)]]}
+        pq.write_table(pa.table(columns), f"a.parquet/{number}.parquet")
+    assert_array_equal(DiskArray("a.parquet:y"), [[0], [1]])
+    assert_array_equal(load_array("a.parquet:y"), [[0], [1]])
+
+
 def test_npy_files_of_a_folder_come_before_its_tables(folder):
     os.mkdir("emb")
     np.save("emb/emb_0.npy", np.zeros((3, 2)))
@@ -659,6 +709,64 @@ def test_what_is_no_array(folder):
     expect(ValueError, "nowhere://a.npy", "nowhere")
     with pytest.raises(ValueError, match="complex64"):
         DiskArray(np.ones((3, 2))).astype(np.complex64)
+
+
+@pytest.mark.parametrize("load", [DiskArray, load_array])
+@pytest.mark.parametrize(
+    "place", ["no/img_emb", "img_emb", "img_emb.pt", "memory://no"]
+)
+def test_what_is_missing_is_told_before_its_format_is_judged(folder, place, load):
+    with pytest.raises(FileNotFoundError, match=f"there is no file '{place}'"):
+        load(place)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        sparse.csr_array(np.eye(3)),
+        sparse.coo_matrix(np.eye(3)),
+        np.ma.masked_array(np.eye(3), mask=np.eye(3)),
+        np.ma.masked_array(np.eye(3)),
+    ],
+)
+def test_sparse_and_masked_arrays_are_refused(source):
+    for whole in (source, [np.eye(3), source]):
+        expect(ValueError, whole, type(source).__name__, "not a dense array")
+
+
+class Sliced:
+    """Rows whose slices are what a function makes of them."""
+
+    shape, dtype = (10, 3), np.dtype("f8")
+
+    def __init__(self, change):
+        self.change = change
+
+    def __getitem__(self, rows):
+        return self.change(np.ones(self.shape)[rows])
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda rows: rows[:1], r"slice \[2:6\] has shape \(1, 3\) instead of \(4, 3"),
+        (lambda rows: rows[0], r"shape \(3,\)"),
+        (lambda rows: rows[:, :1], r"shape \(4, 1\)"),
+        (lambda rows: 1.0, r"shape \(\)"),
+        (sparse.csr_array, r"shape \(\)"),
+        (lambda rows: np.ma.masked_array(rows, mask=rows > 0), "masked numbers"),
+    ],
+)
+def test_slices_that_are_not_the_rows_are_refused(change, words):
+    X = DiskArray(Sliced(change))
+    with pytest.raises(ValueError, match=f"^source: .*{words}"):
+        X[2:6]
+
+
+def test_masked_slices_without_a_masked_number_are_read():
+    X = DiskArray(Sliced(np.ma.masked_array))
+    assert type(X[2:6]) is np.ndarray
+    assert_array_equal(X[2:6], np.ones((4, 3)))
 
 
 def header(shape, descr="<f8"):
