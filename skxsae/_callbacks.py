@@ -7,6 +7,7 @@ import pandas as pd
 from sklearn.callback import CallbackSupportMixin
 
 from skxsae._checkpoint import Checkpoint, state_file
+from skxsae._distributed import peers
 
 
 class PassCallbacks:
@@ -63,25 +64,30 @@ class ViewCallbacks:
 
     def __init__(self, estimator, X, y):
         self.estimator, self.data = estimator, {"X": X, "y": y}
-        self.context = estimator._init_callback_context(max_subtasks=2)
-        self.context.call_on_fit_task_begin(estimator=estimator, **self.data)
+        self.peers = peers()
+        with self.peers.agreeing():
+            self.context = estimator._init_callback_context(max_subtasks=2)
+            self.context.call_on_fit_task_begin(estimator=estimator, **self.data)
 
     def fit(self, sub_estimator, X, name):
         """Fit one view under the callbacks that propagate."""
-        context = self.context.subcontext(name).call_on_fit_task_begin(
-            estimator=self.estimator, **self.data
-        )
+        with self.peers.agreeing():
+            context = self.context.subcontext(name).call_on_fit_task_begin(
+                estimator=self.estimator, **self.data
+            )
         with context.propagate_callback_context(sub_estimator):
             sub_estimator.fit(X)
-        context.call_on_fit_task_end(estimator=self.estimator, **self.data)
+        with self.peers.agreeing():
+            context.call_on_fit_task_end(estimator=self.estimator, **self.data)
 
     def end_fit(self):
         """Report the end of the fit."""
-        self.context.call_on_fit_task_end(
-            estimator=self.estimator,
-            reconstruction_attributes=lambda: vars(self.estimator),
-            **self.data,
-        )
+        with self.peers.agreeing():
+            self.context.call_on_fit_task_end(
+                estimator=self.estimator,
+                reconstruction_attributes=lambda: vars(self.estimator),
+                **self.data,
+            )
 
 
 class StopOnInterrupt:

@@ -179,8 +179,8 @@ class Peers:
                     raise ValueError(
                         f"The processes that fit together differ in {name}: it is "
                         f"{value!r} in the first and {other.get(name)!r} in number "
-                        f"{rank}. Call fit with the same data, not a part of it, and "
-                        "the same parameters in all."
+                        f"{rank}. Give all the same data, not a part for each, and the "
+                        "same parameters."
                     )
 
 

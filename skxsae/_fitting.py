@@ -199,7 +199,8 @@ def fit_dictionary(estimator, arrays):
         )
     max_iter = resolve_max_iter(estimator.max_iter, n_rows)
     params = estimator.get_params(deep=False)
-    device = resolve_device(estimator.device)
+    with together.agreeing():
+        device = resolve_device(estimator.device)
     rng = together.random_state(estimator.random_state)
     sizes = resolve_n_latents(estimator.n_latents, estimator.k, arrays)
     views = make_views(params, arrays, device, together)
@@ -214,7 +215,9 @@ def fit_dictionary(estimator, arrays):
         n_rows,
         device,
     )
-    callbacks = PassCallbacks(estimator, max_iter, *arrays)
+    with together.agreeing():
+        callbacks = PassCallbacks(estimator, max_iter, *arrays)
+        saved = callbacks.state_file(fit.description(estimator, max_iter), together)
 
     def end_of_pass(record):
         logger.debug(
@@ -225,10 +228,10 @@ def fit_dictionary(estimator, arrays):
             is_last=record.n_iter == max_iter,
         )
 
-    saved = callbacks.state_file(fit.description(estimator, max_iter), together)
     record = train(views, fit.trainer, max_iter, rng, end_of_pass, saved)
     attributes = fit.attributes(record)
-    callbacks.end_fit(estimator._reconstruct(attributes))
+    with together.agreeing():
+        callbacks.end_fit(estimator._reconstruct(attributes))
     return attributes
 
 

@@ -16,8 +16,8 @@ from skxsae._matches import firings
 from skxsae._noise_floor import repaired_rows
 from skxsae._translation import Statistics, operator_of
 
-# pairs that are re-paired among each other are at least so many and less than twice
-# as many, from blocks of so many consecutive pairs
+# pairs that are re-paired among each other are less than twice so many, from blocks of
+# so many consecutive pairs
 PAIRS_IN_HAND = 2**16
 PAIRS_OF_BLOCK = 2**10
 
@@ -27,9 +27,9 @@ def parts_of(share, rng, block_rows=None):
 
     A part is made of blocks from random places, in their order.
     """
-    size = block_rows or PAIRS_OF_BLOCK
+    size = min(block_rows or PAIRS_OF_BLOCK, PAIRS_IN_HAND // 2)
     starts = np.arange(share.start, share.stop, size)
-    n_parts = max(1, len(starts) // max(2, PAIRS_IN_HAND // size))
+    n_parts = max(1, len(starts) // (PAIRS_IN_HAND // size))
     if n_parts > 1:
         starts = rng.permutation(starts)
     for own in np.array_split(starts, n_parts):

@@ -26,6 +26,7 @@ from skxsae._fitting import resolve_n_latents
 from skxsae._topk_sae import TopKSAE
 from skxsae._two_views import TwoViewMixin, set_input_features
 from skxsae._validation import (
+    check_same_fit,
     check_same_length,
     check_view,
     unchanged_on_error,
@@ -209,15 +210,17 @@ class PostHocAlignedSAE(TwoViewMixin, BaseEstimator):
         self : object
             The fitted estimator.
         """
-        self._check_shorthands()
-        if self.matcher is not None:
-            self.matcher._validate_params()  # before anything is trained
         with unchanged_on_error(self):
+            with peers().agreeing():
+                self._check_shorthands()
+                if self.matcher is not None:
+                    self.matcher._validate_params()  # before anything is trained
             view_x, view_y, groups = self._check_training_views(X, y, groups)
-            self._check_groups_differ(groups)
-            from_sums = self._matches_from_sums(view_x, view_y)
-            _check_frozen(self.x_sae, X, view_x.shape[1], "x")
-            _check_frozen(self.y_sae, y, view_y.shape[1], "y")
+            with peers().agreeing():
+                self._check_groups_differ(groups)
+                from_sums = self._matches_from_sums(view_x, view_y)
+                _check_frozen(self.x_sae, X, view_x.shape[1], "x")
+                _check_frozen(self.y_sae, y, view_y.shape[1], "y")
             seeds = self._seeds()
             size = resolve_n_latents(self.n_latents, self.k, [view_x, view_y])
             views = [DistinctRows(view, groups) for view in (view_x, view_y)]
@@ -259,12 +262,16 @@ class PostHocAlignedSAE(TwoViewMixin, BaseEstimator):
         self : object
             The estimator, with latents of y in their new order.
         """
-        X, y = self._check_views(X, y)
-        groups = check_same_length(X, y, groups)
+        group = peers()
+        with group.agreeing():
+            X, y = self._check_views(X, y, group)
+            groups = check_same_length(X, y, groups)
+            self._check_groups_differ(groups)
+            from_sums = self._matches_from_sums(X, y)
+        check_same_fit(self, [X, y], group, groups)
         with unchanged_on_error(self):
             x_sae = reordered(self.x_sae_, np.arange(len(self.matcher_.matching_)))
             y_sae = reordered(self.y_sae_, self._columns_of_y())
-            from_sums = self._matches_from_sums(X, y)
             views = [DistinctRows(view, groups) for view in (X, y)]
             seed = self._seeds()[0]
             self._align(x_sae, y_sae, views, groups, seed, from_sums=from_sums)

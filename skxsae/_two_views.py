@@ -10,7 +10,7 @@ from sklearn.utils.validation import (
 )
 
 from skxsae._callbacks import CallbackSupportMixin
-from skxsae._distributed import peers
+from skxsae._distributed import ALONE, peers
 from skxsae._encoding import as_container
 from skxsae._validation import (
     check_same_fit,
@@ -35,20 +35,21 @@ class TwoViewMixin(
             X = check_view(self, X, reset=True, min_samples=2, peers=group)
             y = check_second_view(self, y, min_samples=2, peers=group)
             groups = check_same_length(X, y, groups)
-        check_same_fit(self, [X, y], group)
+        check_same_fit(self, [X, y], group, groups)
         return X, y, groups
 
-    def _check_views(self, X, y):
+    def _check_views(self, X, y, peers=ALONE):
         """Both views of new samples, validated."""
         check_is_fitted(self)
-        X = check_view(self, X, reset=False)
-        y = self._check_y(y)
+        X = check_view(self, X, reset=False, peers=peers)
+        y = self._check_y(y, peers)
         check_same_length(X, y)
         return X, y
 
-    def _check_y(self, y):
+    def _check_y(self, y, peers=ALONE):
         """The second view of new samples, validated."""
-        view = check_second_view(self, y, n_features=self.y_sae_.n_features_in_)
+        n_features = self.y_sae_.n_features_in_
+        view = check_second_view(self, y, n_features=n_features, peers=peers)
         _check_feature_names(self.y_sae_, y, reset=False)
         return view
 

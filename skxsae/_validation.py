@@ -14,7 +14,7 @@ from sklearn.utils.validation import validate_data
 
 from skxsae._disk_array import DiskArray
 from skxsae._distributed import ALONE, own_gpu, peers
-from skxsae._views import row_blocks
+from skxsae._views import is_streamed, row_blocks
 
 FLOATS = [np.float32, np.float64]
 _LAZY_DTYPES = [np.float16, np.float32, np.float64]
@@ -143,11 +143,18 @@ def check_finite(X, name, peers=ALONE):
             )
 
 
-def check_same_fit(estimator, arrays, peers):
+def check_same_fit(estimator, arrays, peers, groups=None):
     """Refuse processes that would not fit the same thing together."""
     if peers.size == 1:
         return
-    peers.check_same(description(estimator.get_params(), estimator, arrays))
+    with peers.agreeing():
+        what = description(estimator.get_params(), estimator, arrays)
+        for view, X in zip("Xy", arrays, strict=False):
+            # they decide which process reads which rows
+            blocks = [X.buffer_bytes, X.block_rows] if is_streamed(X) else None
+            what[f"buffer_bytes and block_rows of {view}"] = blocks
+        what["checksum of groups"] = None if groups is None else zlib.crc32(groups)
+    peers.check_same(what)
 
 
 # what has no part in training; seeds are compared where they come from
@@ -303,11 +310,13 @@ def _fingerprints(X, peers):
     rng = np.random.default_rng(0)
     half = np.uint64(32)
     forms = None
-    for rows in row_blocks(X, 4 * X.shape[1], peers):  # words take more than rows
-        block = np.ascontiguousarray(X[rows])
-        words = block.view(f"u{min(block.itemsize, 4)}").astype(np.uint64)
-        if forms is None:
-            forms = rng.integers(2**64, size=(2, words.shape[1]), dtype=np.uint64)
-        upper, lower = (words @ form >> half for form in forms)
-        prints[rows.start - own.start : rows.stop - own.start] = upper << half | lower
+    with peers.agreeing():
+        for rows in row_blocks(X, 4 * X.shape[1], peers):  # words take more than rows
+            block = np.ascontiguousarray(X[rows])
+            words = block.view(f"u{min(block.itemsize, 4)}").astype(np.uint64)
+            if forms is None:
+                forms = rng.integers(2**64, size=(2, words.shape[1]), dtype=np.uint64)
+            upper, lower = (words @ form >> half for form in forms)
+            own_prints = slice(rows.start - own.start, rows.stop - own.start)
+            prints[own_prints] = upper << half | lower
     return peers.concatenated(torch.from_numpy(prints.view(np.int64))).numpy()

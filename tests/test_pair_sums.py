@@ -76,13 +76,13 @@ def test_every_pair_of_a_share_is_in_one_part(n_pairs, start, block_rows):
         share = slice(start, start + n_pairs)
         parts = list(parts_of(share, np.random.default_rng(0), block_rows))
     assert_array_equal(np.sort(np.concatenate(parts)), np.arange(start, share.stop))
-    size = block_rows or 4
+    size = min(block_rows or 4, 30)
     for rows in parts:
         assert (np.diff(rows) > 0).all()
         # whole blocks, of which all but the last of the share are full
         first = rows[(rows - start) % size == 0]
         assert len(rows) > size * (len(first) - 1)
-        assert len(rows) < 2 * max(60, 2 * size)
+        assert len(rows) < 2 * 60
         assert len(first) >= 2 or len(parts) == 1
 
 
