@@ -17,14 +17,10 @@ def topk_sae_from_arrays(
     k,
     activation="topk",
     threshold=None,
-    offset=None,
-    scale=None,
-    unit_length=False,
-    feature_names_in=None,
-    normalize=None,
-    **params,
 ):
     """A fitted :class:`TopKSAE` of given weights, in the floating type of `components`.
+
+    Samples are encoded as they are: ``normalize`` is None.
 
     Parameters
     ----------
@@ -46,18 +42,6 @@ def topk_sae_from_arrays(
     threshold : float or array-like of shape (n_latents,), default=None
         Required by "batch_topk" and "jumprelu", which alone take it.
 
-    offset, scale, unit_length :
-        What is done to samples first; nothing by default.
-
-    feature_names_in : array-like of shape (n_features,) of str, default=None
-        Names of the features.
-
-    normalize : str or None
-        What the parameter of that name says; it has no effect before the next fit.
-
-    **params : dict
-        Further parameters of :class:`TopKSAE`.
-
     Returns
     -------
     sae : TopKSAE
@@ -77,7 +61,7 @@ def topk_sae_from_arrays(
     _check_directions(components)
     dtype = components.dtype
     n_latents, n_features = components.shape
-    sae = TopKSAE(n_latents, k, activation=activation, normalize=normalize, **params)
+    sae = TopKSAE(n_latents, k, activation=activation, normalize=None)
     attributes = {
         "n_latents_": n_latents,
         "k_": k,
@@ -85,9 +69,9 @@ def topk_sae_from_arrays(
         "encoder_": np.array(encoder, dtype),
         "encoder_bias_": np.array(encoder_bias, dtype),
         "mean_": np.array(mean, dtype),
-        "offset_": np.array([0.0] * n_features if offset is None else offset, dtype),
-        "scale_": np.array(1.0 if scale is None else scale, dtype),
-        "unit_length_": unit_length,
+        "offset_": np.zeros(n_features, dtype),
+        "scale_": np.array(1.0, dtype),
+        "unit_length_": False,
         "activation_": activation,
         "firing_rate_": np.full(n_latents, np.nan),
         "dead_latents_": np.zeros(n_latents, dtype=bool),
@@ -101,8 +85,6 @@ def topk_sae_from_arrays(
         attributes["threshold_"] = (
             float(threshold) if one_for_all else np.array(threshold, dtype)
         )
-    if feature_names_in is not None:
-        attributes["feature_names_in_"] = np.array(feature_names_in, dtype=object)
     sae.__dict__.update(attributes)
     sae._validate_params()
     check_contents(sae, attributes)

@@ -67,7 +67,9 @@ def model(name):
     return MODELS[name]()
 
 
-def random_model(seed, activation, dtype, *, n_features=7, n_latents=12, k=3, **more):
+def random_model(
+    seed, activation, dtype, *, n_features=7, n_latents=12, k=3, unit_length=False
+):
     """An estimator of random weights, which was not fitted."""
     rng = np.random.default_rng(seed)
     components = rng.normal(size=(n_latents, n_features))
@@ -77,7 +79,7 @@ def random_model(seed, activation, dtype, *, n_features=7, n_latents=12, k=3, **
         threshold = float(rng.uniform(0, 1))
     elif activation == "jumprelu":
         threshold = rng.uniform(0, 1, size=n_latents)
-    return topk_sae_from_arrays(
+    sae = topk_sae_from_arrays(
         components=components.astype(dtype),
         encoder=rng.normal(size=(n_latents, n_features)),
         encoder_bias=0.3 * rng.normal(size=n_latents),
@@ -85,10 +87,11 @@ def random_model(seed, activation, dtype, *, n_features=7, n_latents=12, k=3, **
         k=k,
         activation=activation,
         threshold=threshold,
-        offset=rng.normal(size=n_features),
-        scale=rng.uniform(0.5, 2, size=n_features),
-        **more,
     )
+    sae.offset_ = rng.normal(size=n_features).astype(dtype)
+    sae.scale_ = rng.uniform(0.5, 2, size=n_features).astype(dtype)
+    sae.unit_length_ = unit_length
+    return sae
 
 
 def degenerate(sae, X):

@@ -85,6 +85,7 @@ def test_any_weights(
         n_latents=n_latents,
         k=data.draw(st.integers(1, n_latents)),
         unit_length=unit_length,
+    ).set_params(
         positive_code=positive_code,
         transform_algorithm=data.draw(st.sampled_from(algorithms)),
     )
