@@ -1,9 +1,12 @@
 """Fitted estimators as plain torch modules and as ONNX files."""
 
+import os
 import warnings
+from pathlib import Path
 
 import numpy as np
 import torch
+from sklearn.utils._param_validation import validate_params
 from sklearn.utils.validation import check_is_fitted
 
 from skxsae._encoding import Encoder
@@ -94,6 +97,10 @@ def to_torch(estimator):
     return module.eval()
 
 
+@validate_params(
+    {"path": [str, os.PathLike], "reconstruction": ["boolean"]},
+    prefer_skip_nested_validation=True,
+)
 def to_onnx(estimator, path, *, reconstruction=True):
     """Write a fitted autoencoder as an ONNX file, for serving without Python.
 
@@ -106,14 +113,17 @@ def to_onnx(estimator, path, *, reconstruction=True):
         A fitted estimator of one view, see :func:`to_torch`.
 
     path : str or path-like
-        File to write, by convention with the suffix ``.onnx``. Weights of 2 GB and more
-        go to a second file beside it, whose name ends in ``.data``.
+        File to write, by convention with the suffix ``.onnx``, in a folder that exists.
+        Weights of 2 GB and more go to a second file beside it, whose name ends in
+        ``.data``.
 
     reconstruction : bool, default=True
         Whether there is a second output with the reconstructions.
 
     Raises
     ------
+    FileNotFoundError
+        If there is no folder to write into.
     ImportError
         If onnx or onnxscript is not installed.
     TypeError, ValueError
@@ -143,6 +153,9 @@ def to_onnx(estimator, path, *, reconstruction=True):
     ((500, 32), (500, 16))
     """
     _check_onnx()
+    folder = Path(path).parent
+    if not folder.is_dir():
+        raise FileNotFoundError(f"There is no folder {folder} to write {path} into.")
     module = to_torch(estimator).float()
     names = ["codes", "reconstruction"] if reconstruction else ["codes"]
     if not reconstruction:

@@ -47,7 +47,8 @@ MODELS = {
         fitted(activation="matching_pursuit", transform_algorithm="encoder"), X),
     "int8": lambda: (fitted(precision="screen"), X),
     "no intercept": lambda: (fitted(fit_intercept=False, normalize="l2"), X),
-    "all latents": lambda: (TopKSAE(M, M, **OPTIONS).fit(X), X),
+    "all latents": lambda: (
+        TopKSAE(M, M, normalize="center_l2", **OPTIONS).fit(X), X),
     "aligned x": lambda: (aligned("hungarian").x_sae_, X),
     "aligned y": lambda: (aligned("hungarian").y_sae_, Y),
     "soft x": lambda: (aligned("soft").x_sae_, X),
