@@ -4,11 +4,14 @@ import itertools
 import os
 import signal
 import tempfile
+from functools import partial
 from unittest import mock
 
 import numpy as np
 import torch.distributed as dist
+from sklearn.base import clone
 from sklearn.callback import ScoringMonitor
+from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import GridSearchCV
 
 from skxsae import (
@@ -19,6 +22,8 @@ from skxsae import (
     StopOnInterrupt,
     TopKSAE,
 )
+from skxsae._distributed import peers
+from skxsae._validation import distinct_rows
 from skxsae.baselines import SparseBaseline
 from skxsae.datasets import DiskArray
 from skxsae.metrics import retrieval_ranks
@@ -166,6 +171,11 @@ def refusals():
     post_hoc = PostHocAlignedSAE(24, 2, max_iter=2, random_state=0, device="cpu")
     own_nan = with_nan if rank == 1 else X
     wider = np.hstack([X, X]) if rank == 1 else X
+    groups = np.arange(N_ROWS) // 2
+    constant = np.zeros(N_ROWS) if rank == 1 else groups
+    streamed = DiskArray(X, buffer_bytes=X.nbytes // 3, block_rows=4 + rank)
+    fitted = clone(post_hoc).fit(X, y)
+    frozen = [FrozenEstimator(small().fit(view)) for view in (X, np.hstack([X, X]))]
     states = Checkpoint(__file__)  # no folder
     failing = StopAfter(2 if rank else 9, fails=True)
     actions = {
@@ -181,11 +191,35 @@ def refusals():
         "another matcher": lambda: PostHocAlignedSAE(
             24, 2, matcher=CoactivationMatcher(min_fires=1 + rank)
         ).fit(X, y),
+        "other groups": lambda: post_hoc.fit(X, y, groups=constant),
+        "one group": lambda: post_hoc.fit(X, y, groups=np.zeros(N_ROWS)),
+        "other blocks": lambda: sae.fit(streamed),
+        "a frozen view of one process": lambda: PostHocAlignedSAE(
+            x_sae=frozen[rank], y_sae=sae
+        ).fit(X, y),
+        "a given view of one process": lambda: PostHocAlignedSAE(
+            24, 2, x_sae=sae if rank == 1 else None
+        ).fit(X, y),
+        "no such device": lambda: (
+            clone(sae).set_params(device="cuda:99" if rank == 1 else "cpu").fit(X)
+        ),
+        "a NaN to realign": lambda: fitted.realign(X, own_nan),
+        "other groups to realign": lambda: fitted.realign(X, y, groups=constant),
+        "other numbers to realign": lambda: fitted.realign(other, y),
+        "one group to realign": lambda: fitted.realign(X, y, groups=np.zeros(N_ROWS)),
+        "rows of groups": lambda: distinct_rows(
+            Unreadable() if rank == 1 else X, groups, peers()
+        ),
         "no data": lambda: sae.fit(None if rank == 1 else X),
         "no loss": lambda: small(learning_rate=1e30, random_state=0).fit(X),
         "a callback that fails": lambda: small().set_callbacks(failing).fit(X),
         "no folder": lambda: small().set_callbacks(states).fit(X),
     }
+    for model in (small(), post_hoc):
+        for hook, number in HOOKS[type(model)]:
+            failing = FailsAt(hook if rank == 1 else None, number)
+            name = f"{type(model).__name__}: {hook} {number}"
+            actions[name] = partial(clone(model).set_callbacks(failing).fit, X, y)
     said = {name: message_of(action) for name, action in actions.items()}
     return {**said, "afterwards": parts_of(small(random_state=0).fit(X))}
 
@@ -199,6 +233,54 @@ def seeds():
     seeded = [small(random_state=given).fit(X).components_ for _ in range(2)]
     own = small(random_state=dist.get_rank()).fit(X).components_
     return unseeded, seeded, own, np.random.random()  # noqa: NPY002
+
+
+class Unreadable:
+    """Rows on a disk that is broken."""
+
+    shape, dtype = (N_ROWS, N_FEATURES), np.dtype(float)
+
+    def __getitem__(self, rows):
+        raise OSError("the disk is broken")
+
+
+# where a callback is called outside of a pass, and how many calls come before
+HOOKS = {
+    TopKSAE: [("setup", 1), ("begin", 1), ("begin", 2), ("end", 4)],
+    PostHocAlignedSAE: [
+        ("setup", 1),
+        ("begin", 1),
+        ("begin", 2),
+        ("begin", 3),
+        ("end", 1),
+        ("end", 3),
+    ],
+}
+
+
+class FailsAt:
+    """Callback that fails when it is told something for the so-and-so-manieth time."""
+
+    def __init__(self, hook, number):
+        self.hook, self.number = hook, number
+
+    def _count(self, hook):
+        self.seen.append(hook)
+        if hook == self.hook and self.seen.count(hook) == self.number:
+            raise ValueError(f"a callback has failed in {hook} {self.number}")
+
+    def setup(self, estimator, context):
+        self.seen = []
+        self._count("setup")
+
+    def teardown(self, estimator, context):
+        pass
+
+    def on_fit_task_begin(self, estimator, context):
+        self._count("begin")
+
+    def on_fit_task_end(self, estimator, context):
+        self._count("end")
 
 
 class StopAfter:

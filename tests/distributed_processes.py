@@ -4,6 +4,7 @@
 is one.
 """
 
+import contextlib
 import datetime
 import importlib
 import os
@@ -50,25 +51,43 @@ def in_processes(
 
 
 def run_together(commands, timeout):
-    """Run programs at the same time; what they said is raised if one fails or hangs."""
-    options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    running = [
-        subprocess.Popen(command, env=ENVIRONMENT, **options) for command in commands
-    ]
+    """Run programs at the same time; what they said is raised if one fails or hangs.
+
+    The others are ended as soon as one fails.
+    """
+    with contextlib.ExitStack() as stack:
+        running, files = [], []
+        for command in commands:
+            file = stack.enter_context(tempfile.TemporaryFile("w+"))
+            program = subprocess.Popen(
+                command, env=ENVIRONMENT, stdout=file, stderr=subprocess.STDOUT
+            )
+            stack.callback(_end, program)
+            files.append(file)
+            running.append(program)
+        _wait(running, timeout)
+        codes = [program.poll() for program in running]
+        if any(code != 0 for code in codes):
+            for file in files:
+                file.seek(0)
+            said = "\n".join(file.read() for file in files)
+            raise RuntimeError(f"exit codes {codes}:\n{said}")
+
+
+def _wait(running, timeout):
+    """Wait until programs have ended, or one has failed, or the time is over."""
     end = time.monotonic() + timeout
-    try:
-        said = [
-            one.communicate(timeout=max(0.1, end - time.monotonic()))[0]
-            for one in running
-        ]
-    finally:
-        for one in running:
-            one.kill()
-            one.wait()
-            one.stdout.close()
-    codes = [one.returncode for one in running]
-    if any(codes):
-        raise RuntimeError(f"exit codes {codes}:\n" + "\n".join(said))
+    while time.monotonic() < end:
+        codes = [program.poll() for program in running]
+        if None not in codes or any(codes):
+            return
+        time.sleep(0.05)
+
+
+def _end(program):
+    """Kill a program if it still runs."""
+    program.kill()
+    program.wait()
 
 
 def _join(module, function, folder, address, backend, rank, size):

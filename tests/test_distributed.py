@@ -13,7 +13,13 @@ import pytest
 import restarted_fit
 import torch
 import torch.distributed as dist
-from distributed_processes import ENVIRONMENT, HERE, in_processes, needs_gloo
+from distributed_processes import (
+    ENVIRONMENT,
+    HERE,
+    in_processes,
+    needs_gloo,
+    run_together,
+)
 from numpy.testing import assert_allclose, assert_array_equal
 
 import skxsae._distributed
@@ -59,6 +65,31 @@ def assert_all_fit(fitted, expected, dtype="float64"):
     assert some_died  # so that there was an auxiliary loss
 
 
+def program(*lines):
+    """A command that runs lines of Python."""
+    return [sys.executable, "-c", "\n".join(lines)]
+
+
+def test_programs_that_say_much_run_together(tmp_path):
+    # the second waits for the first, whose words fill a pipe
+    said = tmp_path / "said"
+    first = program("print('x' * 2**20, flush=True)", f"open({str(said)!r}, 'w')")
+    second = program(
+        "import os, time", f"while not os.path.exists({str(said)!r}): time.sleep(0.01)"
+    )
+    run_together([second, first], 60)
+    with pytest.raises(RuntimeError, match=r"\[0, 3\]:\nx{99}"):
+        run_together([first, [*second[:-1], f"{second[-1]}\nraise SystemExit(3)"]], 60)
+
+
+def test_a_program_that_fails_ends_the_others():
+    waiting, failing = program("import time", "time.sleep(300)"), program("1 / 0")
+    with pytest.raises(RuntimeError, match=r"\[None, 1\](.|\n)*ZeroDivisionError"):
+        run_together([waiting, failing], 200)
+    with pytest.raises(RuntimeError, match=r"exit codes \[None\]"):
+        run_together([waiting], 0.1)
+
+
 @needs_gloo
 @pytest.mark.slow
 @pytest.mark.parametrize(
@@ -100,23 +131,39 @@ class TestMeeting:
         for said in (one, other):
             assert_close(said.pop("afterwards"), afterwards)
             # others cannot know more of it
-            said["no folder"] = said["no folder"].replace("FileExistsError", "OSError")
+            said["no folder"] = said["no folder"].replace("NotADirectory", "OS")
         assert one == other
         expected = {
             "a NaN": "NaN in row 70, column 3",
             "a NaN in one process": "NaN in row 70, column 3",
             "a NaN in the second view": "Input y contains NaN in row 70, column 3",
             "a NaN in a view to align": "Input y contains NaN in row 70, column 3",
-            "fewer rows in one process": "[(87, 8)] in the first and [(86, 8)]",
-            "wider in one process": "differ in shapes of the data",
-            "other numbers": "differ in checksums of the data",
-            "another type": "differ in types of the data",
+            "fewer rows in one process": "[87, 8] in the first and [86, 8]",
+            "wider in one process": "differ in shape of y",
+            "other numbers": "differ in checksum of X",
+            "another type": "differ in type of X",
             "other parameters": "differ in k: it is 2 in the first and 3 in number 1",
             "another matcher": "differ in matcher__min_fires",
+            "other groups": "differ in checksum of groups",
+            "one group": "groups has a single value",
+            "other blocks": "differ in buffer_bytes and block_rows of X",
+            "a frozen view of one process": "but the frozen x_sae is expecting 16",
+            "a given view of one process": "has no effect on x_sae",
+            "no such device": "device='cuda:99' was asked for",
+            "a NaN to realign": "Input y contains NaN in row 70, column 3",
+            "other groups to realign": "groups has a single value",
+            "other numbers to realign": "differ in checksum of X",
+            "one group to realign": "groups has a single value",
+            "rows of groups": "the disk is broken",
             "no data": "Expected 2D array",
             "no loss": "Training diverged",
-            "no folder": "File exists",
+            "no folder": "needs a folder",
             "a callback that fails": "a callback has failed",
+            **{
+                f"{model.__name__}: {hook} {number}": f"failed in {hook} {number}"
+                for model, hooks in distributed_fits.HOOKS.items()
+                for hook, number in hooks
+            },
         }
         assert one.keys() == expected.keys()
         for name, words in expected.items():
