@@ -35,7 +35,8 @@ def load_sae(source, layout, *, config=None, k=None):
     have unit norm: where the original decodes a code with a row of another norm, the
     code is multiplied by that norm, and encoder, biases and thresholds are scaled
     alike. Where the original does so itself, codes are the same: SAELens with
-    ``rescale_acts_by_decoder_norm`` and ``JumpReluAutoEncoder`` of dictionary_learning.
+    ``rescale_acts_by_decoder_norm``, and ``JumpReluAutoEncoder`` of dictionary_learning
+    before version 0.1.
 
     Parameters
     ----------

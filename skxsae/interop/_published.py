@@ -52,7 +52,7 @@ class Published:
     def in_unit_norm(self):
         """The same with a decoder whose rows have unit norm, as those of a TopKSAE.
 
-        Codes that are decoded as they are are multiplied by the norms of the rows.
+        Codes are multiplied by the norms of the rows that decode them.
         """
         scale = self._scale()
         threshold, activation = self.threshold, self.activation

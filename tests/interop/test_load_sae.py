@@ -349,16 +349,18 @@ def test_batch_top_k(tmp_path, kind, unit, threshold):
 
 
 @pytest.mark.parametrize("option", [{}, {"apply_b_dec_to_input": True}])
-def test_jump_relu_auto_encoder(tmp_path, option):
+@pytest.mark.parametrize("before_0_1", [True, False])
+def test_jump_relu_auto_encoder(tmp_path, before_0_1, option):
     w = matrices()
     w["threshold"] = np.random.default_rng(1).uniform(0, 1, size=M)
     pre = pre_activations(w, X, centred=bool(option))
     norms = np.linalg.norm(w["W_dec"], axis=1)
-    codes = relu(pre * (pre > w["threshold"])) * norms
-    rebuilt = (codes / norms) @ w["W_dec"] + w["b_dec"]
+    scale = norms if before_0_1 else 1  # of codes, which is undone to decode them
+    codes = relu(pre * (pre > w["threshold"])) * scale
+    rebuilt = (codes / scale) @ w["W_dec"] + w["b_dec"]
     folder = dictionary_folder(tmp_path, w, dict_class="JumpReluAutoEncoder", **option)
     sae = load_sae(folder, "dictionary_learning")
-    assert_same(sae, codes, rebuilt, 1)  # the original scales its codes itself
+    assert_same(sae, codes, rebuilt, 1 if before_0_1 else norms)
 
 
 @pytest.mark.parametrize(
