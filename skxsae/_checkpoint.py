@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 from sklearn.utils._param_validation import Interval, validate_params
 
 from skxsae._distributed import ALONE, peers
@@ -25,7 +25,7 @@ logger = logging.getLogger("skxsae")
 
 _SUFFIX = ".skxsae-fit"
 _FORMAT = 1
-_LONGEST_WRITE = 600.0  # seconds since the last byte; what is older was given up
+_LONGEST_WRITE = 60.0  # seconds since the last byte; what is older was given up
 # what a fit raises that is to go on from something else than a state of it
 _BAD_STATE = (LookupError, TypeError, ValueError, RuntimeError, ArithmeticError)
 
@@ -143,8 +143,9 @@ class Checkpoint:
         """
         if context.parent is None and peers().rank == 0:
             try:
-                for path in Path(self.folder).glob(f"*{_SUFFIX}"):
-                    path.unlink(missing_ok=True)
+                for pattern in (f"*{_SUFFIX}", f".*{_SUFFIX}.*.part"):
+                    for path in Path(self.folder).glob(pattern):
+                        path.unlink(missing_ok=True)
             except OSError as error:
                 warnings.warn(
                     f"The states of a fit that is done could not be removed ({error}): "
@@ -268,7 +269,8 @@ class StateFile:
         header["checksum"] = _checksum(header, arrays)
         try:
             with replacing(self.path) as unfinished:
-                save_file(arrays, unfinished, {"skxsae": json.dumps(header)})
+                # save_file leaves a file of its own behind when it is killed
+                unfinished.write_bytes(save(arrays, {"skxsae": json.dumps(header)}))
                 if self.path.exists():
                     os.replace(self.path, self.before)
         except (OSError, SafetensorError) as error:

@@ -1,8 +1,8 @@
 """Program of test_checkpoint: fits that are killed at random moments and go on.
 
 ``python killed_fits.py NAME FOLDER N_KILLS`` prints how often a fit was killed, how
-many were completed, and how many of these ended with other bits than one that was left
-alone.
+many were completed, how many of these ended with other bits than one that was left
+alone, and the numbers of steps of all of them and of that one.
 """
 
 import os
@@ -16,9 +16,11 @@ from pathlib import Path
 import numpy as np
 
 from skxsae import Checkpoint, PairedSAE, PostHocAlignedSAE, TopKSAE
+from skxsae._training import Trainer
 from skxsae.datasets import DiskArray
 
-_LONGEST_LIFE = 0.12  # seconds
+_MOST_STEPS = 7  # before a fit is killed, at any moment of the next
+_LONGEST_WAIT = 0.01  # seconds
 
 
 def paired_rows(n_rows=1200, n_features=16):
@@ -65,12 +67,25 @@ def fit(name, callbacks):
     return arrays
 
 
-def child(name, callbacks, result):
+def tell_of_steps(pipe):
+    """Let a pipe know of each step."""
+    step = Trainer.step
+
+    def told_step(*args):
+        os.write(pipe, b"s")
+        step(*args)
+
+    Trainer.step = told_step
+
+
+def child(name, callbacks, result, pipe):
     """Number of a forked process that fits and writes what it has learnt."""
     number = os.fork()
     if number:
+        os.close(pipe)
         return number
     try:
+        tell_of_steps(pipe)
         warnings.simplefilter("ignore")
         arrays = fit(name, callbacks)
         unfinished = result.with_suffix(".part")
@@ -87,19 +102,30 @@ def main(name, folder, n_kills):
     """Kill fits until enough were killed and the last one is complete."""
     folder = Path(folder)
     expected_at = folder / "expected.npz"
-    _, status = os.waitpid(child(name, [], expected_at), 0)
+    heard, pipe = os.pipe()
+    process = child(name, [], expected_at, pipe)
+    n_alone = 0
+    while said := os.read(heard, 1000):
+        n_alone += len(said)
+    _, status = os.waitpid(process, 0)
     if status:
         return 1
     expected = np.load(expected_at)
     rng = random.Random(0)
-    killed = completed = different = 0
+    killed = completed = different = n_steps = 0
     while True:
         result = folder / f"{completed}.npz"
-        checkpoint = Checkpoint(folder / "state", interval=rng.choice([0, 0, 0.01]))
-        process = child(name, [checkpoint], result)
-        if killed < n_kills:
-            time.sleep(rng.uniform(0, _LONGEST_LIFE))
-            os.kill(process, signal.SIGKILL)
+        heard, pipe = os.pipe()
+        checkpoint = Checkpoint(folder / "state", interval=0)
+        process = child(name, [checkpoint], result, pipe)
+        left = rng.randint(2, _MOST_STEPS) if killed < n_kills else sys.maxsize
+        while os.read(heard, 1):
+            n_steps += 1
+            left -= 1
+            if left == 0:
+                time.sleep(rng.uniform(0, _LONGEST_WAIT))
+                os.kill(process, signal.SIGKILL)
+        os.close(heard)
         _, status = os.waitpid(process, 0)
         if os.WIFSIGNALED(status):
             killed += 1
@@ -115,7 +141,7 @@ def main(name, folder, n_kills):
         different += not same
         if killed >= n_kills:
             break
-    print(killed, completed, different)
+    print(killed, completed, different, n_steps, n_alone)
     return 0
 
 

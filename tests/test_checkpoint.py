@@ -11,10 +11,12 @@ import pytest
 from killed_fits import paired_rows
 from numpy.testing import assert_array_equal
 from safetensors.numpy import load_file
+from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import Pipeline
 
 from skxsae import Checkpoint, PairedSAE, PostHocAlignedSAE, TopKSAE
-from skxsae._checkpoint import StateFile
+from skxsae._checkpoint import StateFile, state_file
 from skxsae._distributed import ALONE
 from skxsae._training import Trainer
 from skxsae.datasets import DiskArray
@@ -34,11 +36,11 @@ def stop_after(monkeypatch):
     def stop_after(n_steps):
         left = [n_steps]
 
-        def limited(trainer, batch, rate):
+        def limited(*args):
             if left[0] == 0:
                 raise Stopped
             left[0] -= 1
-            step(trainer, batch, rate)
+            step(*args)
 
         monkeypatch.setattr(Trainer, "step", step if n_steps is None else limited)
 
@@ -88,10 +90,12 @@ def test_killed_at_random_moments(tmp_path, name, n_kills):
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
-    killed, completed, different = map(int, done.stdout.split())
+    killed, completed, different, n_steps, n_alone = map(int, done.stdout.split())
     assert killed >= n_kills
     assert completed >= 1
     assert different == 0
+    # what is done is not done again, but for the last step before a kill
+    assert completed * n_alone <= n_steps <= completed * n_alone + 2 * killed
     assert not list((tmp_path / "state").iterdir())
 
 
@@ -134,14 +138,27 @@ def test_going_on_from_any_step(tmp_path, stop_after, name):
         assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.filterwarnings("ignore:Only .* matches score above the noise floor")
+@pytest.mark.parametrize("n_steps", [3, 20, 28, 29, 50])  # 28 for each view
+def test_going_on_in_either_view(tmp_path, stop_after, n_steps):
+    sae = PostHocAlignedSAE(
+        x_sae=make_sae(), y_sae=make_sae().set_params(k=2), random_state=0
+    )
+    expected = fitted_arrays(clone(sae).fit(X, Y))
+    stopped_fit(sae, tmp_path, stop_after, n_steps, X, Y)
+    stop_after(2 * 28 - n_steps)  # no more than what is missing
+    for one, other in zip(fitted_arrays(sae.fit(X, Y)), expected, strict=True):
+        assert_array_equal(one, other)
+
+
 def test_it_goes_on_and_does_not_begin_anew(tmp_path, stop_after, monkeypatch):
     sae = make_sae()
     stopped_fit(sae, tmp_path, stop_after, 20, X)
     step, n_steps = Trainer.step, []
 
-    def counted(trainer, batch, rate):
+    def counted(*args):
         n_steps.append(1)
-        step(trainer, batch, rate)
+        step(*args)
 
     monkeypatch.setattr(Trainer, "step", counted)
     sae.fit(X)
@@ -212,7 +229,8 @@ def test_nothing_readable_is_an_error(tmp_path, stop_after):
         ({"k": 2}, "k was 3 and is 2"),
         ({"learning_rate": 0.1}, "learning_rate was"),
         ({"max_iter": 5}, "max_iter was 4"),
-        ({"random_state": 1}, "seeds was {'random_state': 0}"),
+        ({"random_state": 1}, "random_state was 0"),
+        ({"random_state": None}, "random_state was 0 and is None"),
         ({"activation": "batch_topk"}, "activation was 'topk'"),
     ],
 )
@@ -221,6 +239,47 @@ def test_the_state_of_another_fit_is_refused(tmp_path, stop_after, change, messa
     stopped_fit(sae, tmp_path, stop_after, 20, X)
     with pytest.raises(ValueError, match=message):
         sae.set_params(**change).fit(X)
+
+
+OTHERS = {
+    "n_latents": 41,
+    "k": 2,
+    "activation": "relu",
+    "loss": "mse_sum",
+    "max_iter": 5,
+    "batch_size": 99,
+    "learning_rate": 1e-3,
+    "schedule": "constant",
+    "aux_k": 3,
+    "aux_weight": 0.0,
+    "normalize": "standard",
+    "fit_intercept": False,
+    "positive_code": False,
+    "precision": "screen",
+    "random_state": 3,
+    "coupling": "crosscoder",
+    "alignment": "iso_energy",
+    "alignment_weight": 3.0,
+    "mask_rate": 0.5,
+    "statistics": "pooled",
+}
+OF_NO_MATTER = {"transform_algorithm": "mp", "sparse_output": False, "device": "cpu"}
+
+
+def test_every_parameter_is_compared_or_of_no_matter():
+    names = {*make_sae().get_params(), *PairedSAE().get_params()}
+    assert names == {*OTHERS, *OF_NO_MATTER}
+
+
+@pytest.mark.parametrize("name", [*OTHERS, *OF_NO_MATTER])
+def test_a_state_under_another_parameter(tmp_path, stop_after, name):
+    sae = PairedSAE(40, 3, alignment="none", max_iter=2, batch_size=100)
+    stopped_fit(sae.set_params(random_state=0), tmp_path, stop_after, 3, X, Y)
+    if name in OTHERS:
+        with pytest.raises(ValueError, match=f"{name} was .* and is"):
+            sae.set_params(**{name: OTHERS[name]}).fit(X, Y)
+    else:
+        sae.set_params(**{name: OF_NO_MATTER[name]}).fit(X, Y)
 
 
 @pytest.mark.parametrize("data", [X[:640], X[::-1], X.astype(np.float64), 2 * X])
@@ -287,10 +346,86 @@ def test_other_files_in_the_folder_are_left_alone(tmp_path):
 
 
 def test_what_a_killed_write_leaves_is_removed(tmp_path, stop_after):
-    part = tmp_path / ".fit.skxsae-fit.0123.part"
-    part.touch()
-    stopped_fit(make_sae(), tmp_path, stop_after, 3, X)
-    assert not part.exists()
+    left, written = (tmp_path / f".fit.skxsae-fit.{i}.part" for i in (0, 1))
+    for path in (left, written):
+        path.touch()
+    os.utime(left, (0, 0))
+    sae = make_sae()
+    stopped_fit(sae, tmp_path, stop_after, 3, X)
+    assert not left.exists()
+    assert written.exists()  # another may be at it
+    sae.fit(X)
+    assert not list(tmp_path.iterdir())
+
+
+def test_states_that_cannot_be_removed_do_not_lose_the_fit(tmp_path, monkeypatch):
+    def refuse(path, missing_ok=False):
+        raise PermissionError("read-only")
+
+    sae = make_sae().set_callbacks(Checkpoint(tmp_path, interval=0))
+    with monkeypatch.context() as patched:
+        unlink = Path.unlink
+        patched.setattr(
+            Path,
+            "unlink",
+            lambda path, **options: (
+                refuse(path) if path.name.startswith("fit") else unlink(path, **options)
+            ),
+        )
+        with pytest.warns(UserWarning, match="could not be removed .*read-only"):
+            sae.fit(X)
+    assert_same_model(sae, make_sae().fit(X))
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"folder": None}, {"interval": -1}, {"interval": "1h"}]
+)
+def test_arguments_are_checked(arguments):
+    with pytest.raises(ValueError, match=next(iter(arguments))):
+        Checkpoint(**{"folder": "state", **arguments})
+
+
+def test_a_file_is_no_folder(tmp_path):
+    (tmp_path / "state").touch()
+    with pytest.raises(NotADirectoryError, match="needs a folder"):
+        make_sae().set_callbacks(Checkpoint(tmp_path / "state")).fit(X)
+
+
+def test_repr():
+    assert repr(Checkpoint(Path("a"))) == "Checkpoint('a', interval=600.0)"
+
+
+def test_names_of_tasks_do_not_lead_out_of_the_folder(tmp_path):
+    pipe = Pipeline([("../a/b", make_sae())]).set_callbacks(Checkpoint(tmp_path))
+    context = pipe._init_callback_context(max_subtasks=1)
+    context.task_name = "../a/b"
+    child = context.subcontext("../x")
+    checkpoint = Checkpoint(tmp_path)
+    checkpoint.setup(pipe, context)
+    path = state_file(checkpoint, child, {}).path
+    assert path.parent == tmp_path
+    assert "x" in path.name
+
+
+def test_other_generators_than_the_usual_one(tmp_path, stop_after):
+    def make():
+        rng = np.random.RandomState(np.random.PCG64(3))
+        return make_sae(random_state=rng)
+
+    expected = make().fit(X)
+    sae = make()
+    stopped_fit(sae, tmp_path, stop_after, 20, X)
+    assert_same_model(sae.set_params(random_state=make().random_state).fit(X), expected)
+
+
+def test_numpy_s_own_generator_is_not_set(tmp_path, stop_after):
+    sae = make_sae(random_state=None)
+    stopped_fit(sae, tmp_path, stop_after, 20, X)
+    np.random.seed(3)  # noqa: NPY002
+    expected = np.random.RandomState(3)
+    expected.randint(2**31 - 1)  # what a fit draws
+    sae.fit(X)
+    assert np.random.rand() == expected.rand()  # noqa: NPY002
 
 
 FULL_DISK = """
@@ -328,8 +463,7 @@ def test_a_state_that_cannot_be_written_keeps_the_one_before(tmp_path, stop_afte
     sae = make_sae()
     stopped_fit(sae, tmp_path, stop_after, 20, X)
     limit = "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))"
-    # after the last step, a fit that is done is saved too
-    assert run_without_room(tmp_path, limit) == 28 - 20 + 1
+    assert run_without_room(tmp_path, limit) == 28 - 20
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
