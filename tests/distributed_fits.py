@@ -416,9 +416,30 @@ def streamed():
     return parts_of(sae.fit(*views))
 
 
+def forty_steps(*callbacks):
+    """Fitted arrays of a streamed fit of so many steps."""
+    views = [
+        DiskArray(view, buffer_bytes=view.nbytes // 2, block_rows=3)
+        for view in paired_rows(400)
+    ]
+    sae = PairedSAE(
+        24,
+        2,
+        activation="batch_topk",
+        mask_rate=0.2,
+        max_iter=4,
+        batch_size=40,
+        random_state=0,
+        device="cpu",
+    )
+    return parts_of(sae.set_callbacks(*callbacks).fit(*views))
+
+
 def meeting():
     """All of it, in one group."""
     parts = (
+        fits,
+        fits_in_float32,
         refusals,
         seeds,
         callbacks,
@@ -428,6 +449,7 @@ def meeting():
         aligned,
         two_rows,
         streamed,
+        forty_steps,
     )
     return {part.__name__: part() for part in parts}
 

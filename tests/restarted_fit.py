@@ -13,37 +13,10 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.distributed as dist
-from distributed_fits import paired_rows, parts_of
+from distributed_fits import forty_steps
 
-from skxsae import Checkpoint, PairedSAE
+from skxsae import Checkpoint
 from skxsae._training import Trainer
-from skxsae.datasets import DiskArray
-
-N_STEPS = 40
-
-
-def fit(*callbacks):
-    """Fitted arrays of a streamed fit of `N_STEPS` steps."""
-    views = [
-        DiskArray(view, buffer_bytes=view.nbytes // 2, block_rows=3)
-        for view in paired_rows(400)
-    ]
-    sae = PairedSAE(
-        24,
-        2,
-        activation="batch_topk",
-        mask_rate=0.2,
-        max_iter=4,
-        batch_size=40,
-        random_state=0,
-        device="cpu",
-    )
-    return parts_of(sae.set_callbacks(*callbacks).fit(*views))
-
-
-def undisturbed():
-    """Fitted arrays of a fit that nothing happens to."""
-    return fit()
 
 
 def _dying(step, last):
@@ -68,7 +41,7 @@ def main(folder, rank, last):
     if attempt == 0 and dist.get_rank() == int(rank):
         Trainer.step = _dying(Trainer.step, int(last))
     states = sorted(Path(folder, "states").glob("*"))
-    arrays = fit(Checkpoint(Path(folder, "states"), interval=0))
+    arrays = forty_steps(Checkpoint(Path(folder, "states"), interval=0))
     if dist.get_rank() == 0:
         n_states = len(states)
         np.savez(Path(folder, "fit.npz"), attempt=attempt, n_states=n_states, **arrays)

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 import distributed_fits
 import numpy as np
 import pytest
-import restarted_fit
 import torch
 import torch.distributed as dist
 from distributed_processes import (
@@ -92,16 +91,6 @@ def test_a_program_that_fails_ends_the_others():
 
 @needs_gloo
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("function", "dtype"), [("fits", "float64"), ("fits_in_float32", "float32")]
-)
-def test_two_processes_fit_what_one_fits(function, dtype):
-    expected = getattr(distributed_fits, function)()
-    assert_all_fit(in_processes("distributed_fits", function, 2), expected, dtype)
-
-
-@needs_gloo
-@pytest.mark.slow
 def test_four_processes():
     met = in_processes("distributed_fits", "four", 4)
     assert_all_fit([result["fits"] for result in met], distributed_fits.some_fits())
@@ -121,6 +110,13 @@ def met():
 @pytest.mark.slow
 class TestMeeting:
     """Everything that needs one group only."""
+
+    @pytest.mark.parametrize(
+        ("function", "dtype"), [("fits", "float64"), ("fits_in_float32", "float32")]
+    )
+    def test_two_processes_fit_what_one_fits(self, met, function, dtype):
+        expected = getattr(distributed_fits, function)()
+        assert_all_fit([result[function] for result in met], expected, dtype)
 
     def test_refusals_are_the_same_in_all(self, met):
         one, other = (dict(result["refusals"]) for result in met)
@@ -272,9 +268,9 @@ class Together:
 
 
 @pytest.fixture(scope="module")
-def undisturbed():
+def undisturbed(met):
     """Fitted arrays of two processes that nothing happens to."""
-    one, other = in_processes("restarted_fit", "undisturbed", 2)
+    one, other = (result["forty_steps"] for result in met)
     assert_same_bits(one, other)
     return one
 
@@ -282,7 +278,7 @@ def undisturbed():
 @needs_gloo
 @pytest.mark.slow
 def test_a_killed_process_is_started_again_and_the_fit_goes_on(tmp_path, undisturbed):
-    place = random.randrange(2), random.randint(2, restarted_fit.N_STEPS - 2)
+    place = random.randrange(2), random.randint(2, 38)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += ["--local-addr", "127.0.0.1", "--nproc-per-node", "2"]
     command += ["--max-restarts", "3", str(HERE / "restarted_fit.py"), str(tmp_path)]
@@ -346,7 +342,7 @@ def test_two_hosts(monkeypatch, undisturbed):
     with two_hosts() as (names, address):
         hosts = [["ip", "netns", "exec", name] for name in names]
         apart = in_processes(
-            "restarted_fit", "undisturbed", 2, address=address, hosts=hosts
+            "distributed_fits", "forty_steps", 2, address=address, hosts=hosts
         )
     for fitted in apart:
         assert_same_bits(fitted, undisturbed)
