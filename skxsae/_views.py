@@ -150,8 +150,12 @@ class View:
 
         own = functools.reduce(torch.add, (block.sum(0) for block in blocks()))
         mean = self.peers.total(own) / len(self)
-        squares = torch.stack([(block - mean).square().sum() for block in blocks()])
-        variance = float(self.peers.total(squares.sum()))
+        # added up at once: many small tensors that stay between large ones that go
+        # would leave holes in the memory, which then grows with the rows
+        own = functools.reduce(
+            torch.add, ((block - mean).square().sum() for block in blocks())
+        )
+        variance = float(self.peers.total(own))
         if variance <= self.rounding(mean):
             variance = 0.0
         return self.beside(mean), variance
