@@ -27,16 +27,17 @@ class DiskArray:
         Where the rows are:
 
         - a .npy file, or ``'file.npz:name'`` for an array that is stored without
-          compression inside an archive;
+          compression inside an archive, or ``'file.npz'`` if it is the only one;
         - a folder of numbered .npy files, such as the ``img_emb`` of clip-retrieval
           with ``img_emb_0.npy``, ``img_emb_1.npy``;
         - a Parquet file with a column of lists of numbers that are equally long, or a
           folder of such files, whose rows follow in the order of their names, 10
           after 9; other columns are never read;
         - a URL of any of these, such as ``'s3://bucket/img_emb'``, if fsspec has
-          what reads it;
-        - an array, or anything with a `shape`, a `dtype` and slices of rows, such as
-          a data set of h5py or zarr.
+          what reads it, or a chain of URLs, such as
+          ``'zip://img_emb::s3://bucket/all.zip'``;
+        - a dense array, or anything with a `shape`, a `dtype` and slices of rows, such
+          as a data set of h5py or zarr.
 
         The rows of the parts of a list, and of the files of a folder, follow one
         another. They must be of one width and type.
@@ -84,12 +85,13 @@ class DiskArray:
     Raises
     ------
     FileNotFoundError
-        If there is no such file.
+        If there is no such file or folder.
 
     ValueError
         If a file is of another format, truncated or damaged, if it does not hold a 2-D
-        array of real numbers, if the parts do not fit together, or if a row group of
-        a Parquet file does not fit in half of `buffer_bytes`.
+        array of real numbers, if an array is sparse or masked, if the parts do not
+        fit together, or if a row group of a Parquet file does not fit in half of
+        `buffer_bytes`.
 
     ImportError
         If pyarrow, which Parquet needs, is not installed.

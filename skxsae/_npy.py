@@ -168,7 +168,8 @@ class MemberRows(NpyRows):
             begin = stored_at(file, info)
             self.is_packed = begin is None
             # an archive says itself how much there is in it
-            most = file.size() * (_DEFLATED_RATIO if self.is_packed else 1)
+            n_bytes = file.size()
+            most = n_bytes * _DEFLATED_RATIO if self.is_packed else n_bytes - begin
             size = min(info.file_size, most)
             with self._stream() as stream:
                 header = read_header(given, stream.read(HEAD_BYTES), size)

@@ -40,7 +40,8 @@ def load_array(spec, mmap_mode="r", *, storage_options=None):
           the order of the numbers;
         - a Parquet file with a column of lists of numbers, or ``'file.parquet:name'``
           where there are several such columns, or a folder of Parquet files;
-        - a URL of any of these that fsspec reads, such as ``'s3://bucket/img_emb'``.
+        - a URL of any of these that fsspec reads, such as ``'s3://bucket/img_emb'``,
+          or a chain of URLs, such as ``'zip://img_emb::s3://bucket/all.zip'``.
 
     mmap_mode : {'r', 'c'} or None, default='r'
         How to map a single .npy file into memory: 'r' read-only, 'c' copy-on-write

@@ -160,6 +160,20 @@ def test_damaged_compressed_member(folder):
     expect(ValueError, "a.npz", "cannot be read", "damaged")
 
 
+@pytest.mark.parametrize("mmap_mode", ["r", None])
+def test_an_archive_that_promises_more_than_there_is(folder, mmap_mode):
+    np.save("a.npy", np.ones((10_000, 3)))
+    content = (folder / "a.npy").read_bytes()
+    with zipfile.ZipFile("a.npz", "w") as archive:
+        archive.writestr("a.npy", content[:-2000])
+    sizes = [np.uint32(len(content) - less).tobytes() for less in (2000, 0)]
+    archive = (folder / "a.npz").read_bytes()
+    assert archive.count(sizes[0]) == 4  # packed and not, at both of their places
+    (folder / "a.npz").write_bytes(archive.replace(*sizes))
+    with pytest.raises(ValueError, match=r"a\.npz.* promises 240000 bytes"):
+        load_array("a.npz", mmap_mode=mmap_mode)
+
+
 def test_not_what_the_suffix_says(folder):
     (folder / "a.npy").write_bytes(b"PK\x03\x04 and then something else")
     expect(ValueError, "a.npy", "no valid .npy header")
