@@ -16,6 +16,7 @@ from safetensors.numpy import save_file
 from scipy.io import wavfile
 
 from skxsae import Checkpoint, TopKSAE
+from skxsae._checkpoint import _checksum
 from skxsae._replacing import replacing
 from skxsae.datasets import load_array
 from skxsae.embedding._audio import decode_audio, read_audio
@@ -304,6 +305,16 @@ def test_postscript_is_not_run(tmp_path, monkeypatch):
         decode_image(content)
 
 
+def test_a_signalling_nan_in_a_picture(tmp_path):
+    image = pytest.importorskip("PIL.Image")
+    pixels = np.full((4, 4), 0x7F800001, dtype=np.uint32).view(np.float32)
+    path = tmp_path / "picture.tiff"
+    image.fromarray(pixels).save(path)
+    _, content = read_image(path)
+    with pytest.raises(Unreadable, match="not between 0 and 1"):
+        decode_image(content)
+
+
 @pytest.mark.parametrize("rate", [999_983, 19_999_999, 2**31 - 1])
 def test_a_sampling_rate_whose_filter_fills_the_memory(tmp_path, rate):
     path = tmp_path / "sound.wav"
@@ -349,12 +360,18 @@ def fit(checkpoint):
     return sae.set_callbacks(checkpoint).fit(X)
 
 
-def edited(path, change):
-    """Write a state again whose JSON was changed, with the checksum that it had."""
+def edited(path, change, sign=False):
+    """Write a state again whose JSON was changed, with the checksum that it had or not.
+
+    With `sign` it gets the one that it should have.
+    """
     with safe_open(path, "numpy") as file:
         header = json.loads(file.metadata()["skxsae"])
         arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     change(header)
+    if sign:
+        del header["checksum"]
+        header["checksum"] = _checksum(header, arrays)
     save_file(arrays, path, {"skxsae": json.dumps(header)})
 
 
@@ -366,6 +383,14 @@ def test_a_number_of_a_state_is_under_its_checksum(tmp_path, name):
     with pytest.warns(UserWarning, match="checksum"):
         sae = fit(Checkpoint(tmp_path))
     np.testing.assert_array_equal(sae.components_, expected.components_)
+
+
+def test_a_state_with_another_kind_of_number(tmp_path):
+    fit(Kept(tmp_path, interval=0))
+    for path in tmp_path.iterdir():
+        edited(path, lambda header: header["state"].update(loss_curve=3), sign=True)
+    with pytest.raises(ValueError, match="does not hold a state of this fit"):
+        fit(Checkpoint(tmp_path))
 
 
 def test_a_link_to_itself_is_replaced(tmp_path):
