@@ -21,7 +21,8 @@ from _common import make_parser, report, stamp
 
 from skxsae._distributed import ALONE, peers
 from skxsae._losses import ALIGNMENTS
-from skxsae._training import Settings, Trainer, initial_weights
+from skxsae._initial_weights import initial_weights
+from skxsae._trainer import Settings, Trainer
 
 RATE = 5e-4
 NEVER = 2**40  # rows until a latent counts as dead

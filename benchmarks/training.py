@@ -36,7 +36,8 @@ from skxsae import PostHocAlignedSAE, TopKSAE
 from skxsae._activations import ACTIVATIONS, Encoding
 from skxsae._capture import captured
 from skxsae._functional import to_dense
-from skxsae._training import Settings, Trainer, initial_weights
+from skxsae._initial_weights import initial_weights
+from skxsae._trainer import Settings, Trainer
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 RATE = 5e-4

@@ -9,15 +9,10 @@ import torch
 from skxsae._activations import Weights, threshold_of
 from skxsae._callbacks import PassCallbacks
 from skxsae._distributed import ALONE, Peers, peers
+from skxsae._initial_weights import initial_weights
 from skxsae._losses import ALIGNMENTS, PUBLISHED_WEIGHTS, dense_alignment
-from skxsae._training import (
-    Record,
-    Settings,
-    Trainer,
-    initial_weights,
-    tied,
-    train,
-)
+from skxsae._trainer import Settings, Trainer, tied
+from skxsae._training import Record, train
 from skxsae._validation import description, resolve_device
 from skxsae._views import (
     View,

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from skxsae import Checkpoint, PairedSAE, PostHocAlignedSAE, TopKSAE
-from skxsae._training import Trainer
+from skxsae._trainer import Trainer
 from skxsae.datasets import DiskArray
 
 _MOST_STEPS = 7  # before a fit is killed, at any moment of the next

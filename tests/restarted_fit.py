@@ -16,7 +16,7 @@ import torch.distributed as dist
 from distributed_fits import forty_steps
 
 from skxsae import Checkpoint
-from skxsae._training import Trainer
+from skxsae._trainer import Trainer
 
 
 def _dying(step, last):

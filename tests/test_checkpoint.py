@@ -18,7 +18,7 @@ from sklearn.pipeline import Pipeline
 from skxsae import Checkpoint, PairedSAE, PostHocAlignedSAE, TopKSAE
 from skxsae._checkpoint import StateFile, state_file
 from skxsae._distributed import ALONE
-from skxsae._training import Trainer
+from skxsae._trainer import Trainer
 from skxsae.datasets import DiskArray
 
 PROGRAM = Path(__file__).with_name("killed_fits.py")

@@ -10,7 +10,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from skxsae import _activations, _couplings, _picking
 from skxsae._functional import to_dense, unit_rows
-from skxsae._training import Settings, Trainer, initial_weights
+from skxsae._initial_weights import initial_weights
+from skxsae._trainer import Settings, Trainer
 
 # sizes at which nothing else of a step is as large as a quarter of a block of scores
 BATCH, N_FEATURES, N_LATENTS, K, BLOCK = 192, 8, 1024, 4, 48

@@ -150,7 +150,7 @@ def test_without_memory_a_stream_names_batch_size(monkeypatch):
     def full(self, batch, rate):
         raise torch.OutOfMemoryError("no room")
 
-    monkeypatch.setattr("skxsae._training.Trainer.step", full)
+    monkeypatch.setattr("skxsae._trainer.Trainer.step", full)
     with pytest.raises(MemoryError, match="batch_size=50"):
         sae().partial_fit(X)
 

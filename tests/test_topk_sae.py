@@ -10,7 +10,7 @@ from sklearn.utils._param_validation import InvalidParameterError
 
 from skxsae import PairedSAE, PostHocAlignedSAE, TopKSAE
 from skxsae._encoding import Encoder
-from skxsae._training import Trainer
+from skxsae._trainer import Trainer
 from skxsae._views import NORMALIZATIONS
 from skxsae.datasets import make_paired_features
 

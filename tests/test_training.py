@@ -10,21 +10,15 @@ from torch._subclasses.fake_tensor import DynamicOutputShapeException, FakeTenso
 
 from skxsae import _functional, _picking
 from skxsae._activations import ACTIVATIONS, Weights, threshold_of
+from skxsae._activity import Activity
 from skxsae._capture import is_static
 from skxsae._couplings import COUPLINGS
 from skxsae._functional import unit_rows
+from skxsae._initial_weights import _FIRST_SCALE, initial_weights
 from skxsae._losses import ALIGNMENTS
 from skxsae._picking import PRECISIONS
-from skxsae._training import (
-    _FIRST_SCALE,
-    Activity,
-    Settings,
-    Trainer,
-    _learning_rate,
-    auxiliary_error,
-    initial_weights,
-    train,
-)
+from skxsae._trainer import Settings, Trainer, auxiliary_error
+from skxsae._training import _learning_rate, train
 from skxsae._views import View, fit_normalization
 
 NO_LEVEL = torch.empty(0)
@@ -514,7 +508,7 @@ def test_a_step_needs_no_look_at_the_device(monkeypatch):
 def test_a_state_carries_on_as_if_nothing_had_happened(monkeypatch):
     settings = make_settings(mask_rate=0.2, aux_weight=1 / 32, dead_after=20)
     # as on a GPU: between the looks it has to be remembered what was seen
-    monkeypatch.setattr("skxsae._training._looks_at", lambda totals: 4)
+    monkeypatch.setattr("skxsae._trainer._looks_at", lambda totals: 4)
     batches = [[normal(16, 6, seed=i)] for i in range(12)]
     straight, stopped, resumed = (
         Trainer([make_weights()], settings, seed=1) for _ in range(3)
