@@ -431,9 +431,18 @@ def test_alone_nothing_is_asked():
     assert alone.concatenated(tensor) is tensor
     assert alone.gathered("x") == ["x"]
     assert alone.agreed("x") == alone.of_first(lambda: "x") == "x"
-    assert alone.random_state(None) is np.random.mtrand._rand
+    given = np.random.RandomState(0)
+    assert alone.random_state(given) is given
     with pytest.raises(KeyError), alone.agreeing():
         raise KeyError("as it is")
+
+
+def test_a_seed_is_drawn_where_others_draw_too():
+    np.random.seed(7)  # noqa: NPY002
+    one = peers().random_state(None).random()
+    assert peers().random_state(None).random() != one
+    np.random.seed(7)  # noqa: NPY002
+    assert peers().random_state(None).random() == one
 
 
 def test_the_gpu_of_a_process(monkeypatch):
