@@ -334,6 +334,24 @@ def test_parts_that_do_not_agree_are_refused(saved, name, change, message, tmp_p
         changed(saved, name, change, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        ("PairedSAE shared", "x_sae_"),
+        ("PairedSAE shared", "y_sae_"),
+        ("PostHocAlignedSAE soft", "x_sae_"),
+        ("PostHocAlignedSAE soft", "y_sae_"),
+        ("PostHocAlignedSAE soft", "matcher_"),
+    ],
+)
+def test_a_part_that_is_not_fitted_is_refused(saved, name, part, tmp_path):
+    def change(node, arrays):
+        node["fitted"][part]["fitted"] = {}
+
+    with pytest.raises(ValueError, match=f"{part} is not fitted"):
+        changed(saved, name, change, tmp_path)
+
+
 def test_nested_json_is_refused(saved, tmp_path):
     _, arrays = parts_of(saved["TopKSAE batch_topk"])
     deep = "[" * 100_000 + "]" * 100_000

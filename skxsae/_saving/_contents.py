@@ -194,6 +194,18 @@ def _check_frozen(frozen):
     instance(*ESTIMATORS)(frozen.estimator, {})
 
 
+def _fitted(cls):
+    """A fitted estimator of a class, which was checked on its own."""
+
+    def check(value, sizes):
+        instance(cls)(value, sizes)
+        # one of a derived class is refused when it is encoded
+        if type(value) in ESTIMATORS and not learnt_by(value):
+            raise ValueError("is not fitted")
+
+    return check
+
+
 _OF_ONE_VIEW = {**_NAMES, "translation_": instance(Translation)}
 
 ESTIMATORS: dict[type, Contents] = {
@@ -208,8 +220,8 @@ ESTIMATORS: dict[type, Contents] = {
             **_INPUT,
             "_n_features_of_y": integer(1),
             "coupling_": one_of(COUPLINGS),
-            "x_sae_": instance(TopKSAE),
-            "y_sae_": instance(TopKSAE),
+            "x_sae_": _fitted(TopKSAE),
+            "y_sae_": _fitted(TopKSAE),
             "n_iter_": integer(0),
             "loss_curve_": reals,
         },
@@ -219,9 +231,9 @@ ESTIMATORS: dict[type, Contents] = {
     PostHocAlignedSAE: Contents(
         {
             **_INPUT,
-            "x_sae_": instance(TopKSAE),
-            "y_sae_": instance(TopKSAE),
-            "matcher_": instance(CoactivationMatcher),
+            "x_sae_": _fitted(TopKSAE),
+            "y_sae_": _fitted(TopKSAE),
+            "matcher_": _fitted(CoactivationMatcher),
             "matches_": table,
             "n_aligned_": integer(1),
             "n_iter_": integer(0),
