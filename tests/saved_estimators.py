@@ -124,13 +124,12 @@ def estimators():
     """Estimators by the names of their files."""
     codes = sparse.csr_array(np.maximum(numbers(5, 3, dtype=np.float64), 0))
     return {
-        "topk_sae": sae(
-            activation="batch_topk",
-            threshold=0.25,
+        "topk_sae": with_attributes(
+            sae(activation="batch_topk", threshold=0.25),
             normalize="standard",
-            offset=numbers(N_FEATURES),
-            scale=numbers(N_FEATURES) + 2,
-            feature_names_in=["a", "b", "ç", "d"],
+            offset_=numbers(N_FEATURES),
+            scale_=numbers(N_FEATURES) + 2,
+            feature_names_in_=np.array(["a", "b", "ç", "d"], dtype=object),
             random_state=np.random.RandomState(7),
         ),
         "jumprelu_sae": sae(activation="jumprelu", threshold=numbers(3) + 1),
