@@ -6,11 +6,15 @@ os.environ.setdefault("SCIPY_ARRAY_API", "1")
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 
 from skxsae import PostHocAlignedSAE, TopKSAE
 from skxsae.datasets import make_paired_features
 
 torch.set_num_threads(1)
+# how long an example takes depends on what else runs
+settings.register_profile("without_deadline", deadline=None)
+settings.load_profile("without_deadline")
 
 
 @pytest.fixture(autouse=True)
