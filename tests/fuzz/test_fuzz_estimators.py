@@ -19,7 +19,7 @@ from skxsae.baselines import SparseBaseline
 from skxsae.interventions import ModalityGapRemover
 from skxsae.search import ConceptIndex
 
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "40"))
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "30"))
 fuzzed = settings(
     deadline=None,
     max_examples=EXAMPLES,
