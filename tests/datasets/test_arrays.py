@@ -160,6 +160,16 @@ def test_damaged_compressed_member(folder):
     expect(ValueError, "a.npz", "cannot be read", "damaged")
 
 
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_a_member_damaged_behind_its_first_rows(folder, save):
+    save("a.npz", a=np.random.default_rng(0).normal(size=50_000))
+    content = bytearray((folder / "a.npz").read_bytes())
+    content[300_000:300_100] = bytes(100)
+    (folder / "a.npz").write_bytes(content)
+    with pytest.raises(ValueError, match=r"a\.npz.* cannot be read"):
+        load_array("a.npz", mmap_mode=None)
+
+
 @pytest.mark.parametrize("mmap_mode", ["r", None])
 def test_an_archive_that_promises_more_than_there_is(folder, mmap_mode):
     np.save("a.npy", np.ones((10_000, 3)))

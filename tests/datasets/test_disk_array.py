@@ -605,21 +605,20 @@ def test_columns_of_parquet(folder):
 
 def column_before(pa, kind):
     """Values of a column that takes one or several columns of Parquet."""
+    structs = pa.array([{"c": 1, "d": 2}] * 4)
+    opaque = pa.opaque(structs.type, "name", "vendor")
     return {
         "a name with a dot": ("emb.v2", pa.array([[1.0, 2, 3]] * 4)),
         "struct": ("s", pa.array([{"emb": [1, 2, 3], "b": {"c": 1, "d": 2}}] * 4)),
         "map": ("m", pa.array([[("a", 1)]] * 4, pa.map_(pa.string(), pa.int8()))),
         "nested": ("n", pa.array([[[1, 2, 3], [4]]] * 4)),
         "dictionary": ("d", pa.array(["a"] * 4).dictionary_encode()),
-        "tensor": (
-            "t",
-            pa.FixedShapeTensorArray.from_numpy_ndarray(np.ones((4, 3, 2))),
-        ),
+        "extension": ("e", pa.ExtensionArray.from_storage(opaque, structs)),
     }[kind]
 
 
 @pytest.mark.parametrize(
-    "kind", ["a name with a dot", "struct", "map", "nested", "dictionary", "tensor"]
+    "kind", ["a name with a dot", "struct", "map", "nested", "dictionary", "extension"]
 )
 @pytest.mark.parametrize("is_first", [True, False])
 def test_columns_beside_the_one_that_is_meant(folder, kind, is_first):
