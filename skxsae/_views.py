@@ -87,7 +87,7 @@ def _float64_blocks(arrays: list, peers: Peers) -> Iterator[torch.Tensor]:
             if isinstance(block, torch.Tensor):
                 yield block.double()
             else:
-                yield as_tensor(np.asarray(block, dtype=np.float64))
+                yield as_tensor(np.ascontiguousarray(block, np.float64))
 
 
 class View:

@@ -90,3 +90,17 @@ def test_many_features_and_few_latents_are_encoded_in_small_blocks(monkeypatch):
     )
     sae.transform(wide)
     assert max(block.numel() for block in read) <= 2**22
+
+
+@pytest.mark.parametrize("normalize", ["scale", "standard", "center"])
+def test_columns_that_are_stored_first_add_up_alike(normalize):
+    # the order of a sum shows where the rows are equal and their mean is rounded
+    rows = np.repeat([[3.0, -2.55566503]], 32, axis=0)
+    fits = [
+        TopKSAE(2, 1, max_iter=1, batch_size=2, normalize=normalize, random_state=0)
+        for _ in range(2)
+    ]
+    fits[0].fit(np.asfortranarray(rows))
+    fits[1].fit(np.ascontiguousarray(rows))
+    np.testing.assert_array_equal(fits[0].offset_, fits[1].offset_)
+    np.testing.assert_array_equal(fits[0].components_, fits[1].components_)
