@@ -294,7 +294,7 @@ def test_a_device_without_any_room_says_so(monkeypatch):
 
 
 def test_without_memory_a_fit_names_batch_size(monkeypatch):
-    def full(self, batch, rate):
+    def full(*_):
         raise torch.OutOfMemoryError("no room")
 
     monkeypatch.setattr(Trainer, "step", full)

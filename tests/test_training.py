@@ -17,6 +17,7 @@ from skxsae._functional import unit_rows
 from skxsae._initial_weights import _FIRST_SCALE, initial_weights
 from skxsae._losses import ALIGNMENTS
 from skxsae._picking import PRECISIONS
+from skxsae._losses import Batch
 from skxsae._trainer import Settings, Trainer, auxiliary_error
 from skxsae._training import _learning_rate, train
 from skxsae._views import View, fit_normalization
@@ -253,7 +254,7 @@ def test_the_auxiliary_loss_is_part_of_the_objective(activation):
     without, squared_error = plain.objective(batch)
     # as aux_k >= 3, all three dead latents rebuild the residual
     forward = COUPLINGS["shared"](
-        [centred], weights, ACTIVATIONS[activation], plain._encoding(16), None
+        [centred], weights, ACTIVATIONS[activation], plain._encoding(Batch(batch)), None
     )
     residual = forward.residuals[0][1]
     assert squared_error.item() == pytest.approx(residual.square().sum().item())
@@ -451,7 +452,7 @@ def test_a_penalty_steers_the_number_of_active_latents(activation):
     trainer = make_trainer(make_views(n_rows=400), settings)
     counts = []
     batch = [make_views(n_rows=50, seed=1)[0][:]]
-    for _ in range(600):
+    for _ in range(1500):
         trainer.step(batch, 1e-3)
         counts.append(float(trainer.activity.log_excess.exp()) * settings.k)
     assert np.mean(counts[-100:]) == pytest.approx(settings.k, rel=0.05)
