@@ -15,9 +15,8 @@ from skxsae._capture import is_static
 from skxsae._couplings import COUPLINGS
 from skxsae._functional import unit_rows
 from skxsae._initial_weights import _FIRST_SCALE, initial_weights
-from skxsae._losses import ALIGNMENTS
+from skxsae._losses import ALIGNMENTS, Batch
 from skxsae._picking import PRECISIONS
-from skxsae._losses import Batch
 from skxsae._trainer import Settings, Trainer, auxiliary_error
 from skxsae._training import _learning_rate, train
 from skxsae._views import View, fit_normalization
