@@ -20,8 +20,8 @@ import torch.distributed as dist
 from _common import make_parser, report, stamp
 
 from skxsae._distributed import ALONE, peers
-from skxsae._losses import ALIGNMENTS
 from skxsae._initial_weights import initial_weights
+from skxsae._losses import ALIGNMENTS
 from skxsae._trainer import Settings, Trainer
 
 RATE = 5e-4
