@@ -88,7 +88,8 @@ def escape_trailing_underscores(app, what, name, obj, options, lines):
 def copy_explorer(app, exception):
     """Put the page that an example of the gallery wrote beside the other pages."""
     page = Path(__file__).parent / "examples" / "emoji_concepts.html"
-    if exception is None and app.builder.format == "html":
+    # a build without the gallery has none
+    if exception is None and app.builder.format == "html" and page.exists():
         shutil.copy(page, app.outdir)
 
 

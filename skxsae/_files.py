@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 _NUMBERED = re.compile(r"(.*?)(\d+)\.npy", re.IGNORECASE)
+_NUMBER_AT_THE_END = re.compile(r"(.*?)(\d+)\.\w+")
 # of one request, of which fsspec makes several at once where it can
 _REQUEST_BYTES = 2**23
 # of fsspec, which have the path of what follows them in a chained URL
@@ -217,6 +218,7 @@ def find_shards(given, folder, forms, others=()):
     found = [(_NUMBERED.fullmatch(file.name), file) for file in folder.children()]
     parts = [(*match.groups(), file) for match, file in found if match]
     if not parts and others:
+        _check_numbered(given, [file.name for file in others])
         return others
     if not parts:
         raise ValueError(
@@ -231,6 +233,13 @@ def find_shards(given, folder, forms, others=()):
         )
     _check_numbers(given, sorted(int(number) for _, number, _ in parts))
     return [file for _, _, file in sorted(parts, key=lambda part: int(part[1]))]
+
+
+def _check_numbered(given, names):
+    """Raise if files that are known by a number alone are not all there."""
+    found = [_NUMBER_AT_THE_END.fullmatch(name) for name in names]
+    if all(found) and len({match[1] for match in found}) == 1:
+        _check_numbers(given, sorted(int(match[2]) for match in found))
 
 
 def _check_numbers(given, numbers):

@@ -187,9 +187,18 @@ def test_streams_beside_each_other():
         np.testing.assert_array_equal(found.components_, alone.components_)
 
 
-def test_reads_of_one_array_on_disk(tmp_path):
-    np.save(tmp_path / "x.npy", X)
-    array = DiskArray(tmp_path / "x.npy", buffer_bytes=2**14)
+@pytest.mark.parametrize("name", ["x.npy", "x.parquet"])
+def test_reads_of_one_array_on_disk(tmp_path, name):
+    if name == "x.npy":
+        np.save(tmp_path / name, X)
+    else:
+        pa, parquet = (
+            pytest.importorskip(f"pyarrow{part}") for part in ("", ".parquet")
+        )
+        table = pa.table({"x": list(X)})
+        # the last group that was read is kept for all threads
+        parquet.write_table(table, tmp_path / name, row_group_size=30)
+    array = DiskArray(tmp_path / name, buffer_bytes=2**14)
     rng = np.random.default_rng(0)
     keys = [rng.integers(400, size=50) for _ in range(64)]
     for key, rows in zip(

@@ -9,7 +9,7 @@ from skxsae._validation import resolve_device
 from skxsae._version import __version__
 
 _MAX_SEED = 2**32 - 1
-_ARRAY = "FILE.npy, FILE.npz:name or FOLDER"
+_ARRAY = "FILE.npy, FILE.npz:name, FILE.parquet, FOLDER or URL"
 
 _DESCRIPTION = """\
 Fit sparse autoencoders to two paired views, compare them on held-out pairs and show the

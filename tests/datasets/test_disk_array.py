@@ -662,9 +662,9 @@ def test_npy_files_of_a_folder_come_before_its_tables(folder):
 
 def test_files_of_a_parquet_folder_follow_their_numbers(folder):
     os.mkdir("emb")
-    for number in (10, 9, 2):
+    for number in (10, 9, 8):
         write_parquet(f"emb/p{number}.parquet", np.full((2, 1), number))
-    assert_array_equal(load_array("emb")[:].ravel(), [2, 2, 9, 9, 10, 10])
+    assert_array_equal(load_array("emb")[:].ravel(), [8, 8, 9, 9, 10, 10])
 
 
 def test_missing_pyarrow_is_named(folder, monkeypatch):
@@ -1004,3 +1004,15 @@ def test_paired_arrays_stay_on_disk(folder):
         )
     ]
     assert bits(*codes)
+
+
+def test_a_hole_in_a_folder_of_parquet_files_is_noticed(tmp_path):
+    pa, parquet = (pytest.importorskip(f"pyarrow{part}") for part in ("", ".parquet"))
+    for number in (0, 1, 3):
+        table = pa.table({"x": list(np.ones((4, 2), np.float32))})
+        parquet.write_table(table, tmp_path / f"part_{number}.parquet")
+    with pytest.raises(ValueError, match="lacks the file of number 2"):
+        DiskArray(tmp_path)
+    # names with more to them than a number say nothing of what is missing
+    (tmp_path / "part_3.parquet").rename(tmp_path / "part_3_b.parquet")
+    assert DiskArray(tmp_path).shape == (12, 2)
