@@ -62,7 +62,10 @@ def read_header(given, head, size):
             "numpy.stack(array).astype('float32'), and save it again."
         )
     if not _is_possible(header):
-        raise damaged(given, f"no valid .npy header (shape {header.shape})")
+        raise damaged(
+            given,
+            f"no valid .npy header (shape {header.shape}, dtype {header.dtype})",
+        )
     if header.start + header.n_bytes > size:
         raise damaged(
             given,
@@ -74,6 +77,9 @@ def read_header(given, head, size):
 
 def _is_possible(header):
     """Whether NumPy can have an array of this shape, also one without numbers."""
+    whole = all(type(length) is int for length in header.shape)
+    if not whole or header.dtype.subdtype is not None:
+        return False
     lengths = [length or 1 for length in header.shape]
     n_bytes = math.prod(lengths) * (header.dtype.itemsize or 1)
     is_small = n_bytes <= np.iinfo(np.intp).max and len(lengths) <= _MOST_AXES

@@ -73,6 +73,8 @@ class ParquetRows:
             for number in range(self._metadata.num_row_groups)
         ]
         lengths = [group.num_rows for group in groups]
+        if min(lengths, default=0) < 0:
+            raise damaged(given, "a row group has a negative number of rows")
         self._bounds = np.cumsum([0, *lengths])
         self.shape = int(self._bounds[-1]), self._width(field.type, groups)
         self.block_rows = max([1, *lengths])

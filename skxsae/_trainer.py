@@ -197,8 +197,8 @@ class Trainer:
             tensor.copy_(torch.from_numpy(arrays[f"trainer.{i}"]))
         if numbers["device"] == self.generator.device.type:
             self.generator.set_state(torch.from_numpy(arrays["trainer.generator"]))
-        self.n_steps = numbers["n_steps"]
-        self.some_are_dead = numbers["some_are_dead"]
+        self.n_steps = int(numbers["n_steps"])
+        self.some_are_dead = bool(numbers["some_are_dead"])
 
     def centred(self, batch: list[torch.Tensor]) -> list[torch.Tensor]:
         """Rows of each view minus its pre-bias."""

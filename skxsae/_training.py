@@ -21,6 +21,7 @@ from skxsae._views import View, batches, shuffled, some_rows
 
 _WARM_UP_SHARE = 0.05
 _STEERING_ROWS = 2**14
+_WORDS = 624  # of a RandomState
 
 
 @dataclass
@@ -65,8 +66,10 @@ class Position:
         numbers, arrays = state
         record = self.record
         trainer.load((numbers["trainer"], arrays))
-        name, *rest = numbers["random_state"]
-        rng.set_state((name, arrays["random_state"], *rest))
+        name, position, *rest = numbers["random_state"]
+        if not 0 <= position <= _WORDS:  # NumPy would read beyond its words
+            raise ValueError(f"a random state has the position {position}")
+        rng.set_state((name, arrays["random_state"], position, *rest))
         record.n_iter, record.fvu = int(numbers["n_iter"]), float(numbers["fvu"])
         record.loss_curve = [float(loss) for loss in numbers["loss_curve"]]
         for field_name in ("firing_rate", "threshold"):

@@ -21,6 +21,7 @@ from skxsae import (
 )
 from skxsae._checkpoint import _SUFFIX, _checksum
 from skxsae._saving._files import ARRAYS, read_model, signed
+from skxsae._training import DivergedError
 from skxsae.baselines import SparseBaseline
 from skxsae.interop import load_sae
 from skxsae.interventions import ModalityGapRemover
@@ -331,6 +332,11 @@ def check_same_fit(sae):
     np.testing.assert_array_equal(sae.components_, _states()[1])
 
 
+_STATE_WARNINGS = (
+    "The newest state of a fit",
+    "could not be written",
+    "could not be removed",
+)
 LOADERS = {
     "saved models": Loader(
         _write_model,
@@ -353,12 +359,12 @@ LOADERS = {
         check_same_fit,
         allowed=(ValueError, OSError),
         says="input",
-        warns=("The newest state of a fit", "could not be written"),
+        warns=_STATE_WARNINGS,
     ),
     "edited states of fits": Loader(
         _write_edited_states,
         _read_states,
-        allowed=(ValueError, OSError),
-        warns=("The newest state of a fit", "could not be written"),
+        allowed=(ValueError, OSError, DivergedError),
+        warns=_STATE_WARNINGS,
     ),
 }

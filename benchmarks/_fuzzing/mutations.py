@@ -159,7 +159,8 @@ def damage_files(folder, rng, others):
 
 def _remove(path, paths, rng):
     """The file is gone."""
-    path.unlink(missing_ok=True)
+    if not path.is_dir():
+        path.unlink(missing_ok=True)
 
 
 def _swap(path, paths, rng):

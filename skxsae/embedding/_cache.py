@@ -75,7 +75,10 @@ class _Cache:
                 rows = self.connection.execute(
                     f"SELECT key, vector FROM embeddings WHERE key IN ({marks})", some
                 )
-                found.update((digest_of[key], self._read(blob)) for key, blob in rows)
+                for key, blob in rows:
+                    if key not in digest_of:
+                        raise sqlite3.DatabaseError("its index finds other rows")
+                    found[digest_of[key]] = self._read(blob)
         return found
 
     def put(self, digests, vectors):
@@ -177,7 +180,7 @@ def _named_errors(path):
         yield
     except sqlite3.OperationalError as error:
         raise OSError(f"The cache {path} cannot be used: {error}.") from error
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
         raise ValueError(
             f"{path} is no cache of embeddings, or a damaged one ({error}): delete it, "
             "or choose another cache_dir."

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
 from skxsae._from_arrays import topk_sae_from_arrays
+from skxsae._quiet import quiet
 from skxsae._views import compute_dtype
 from skxsae.interop._layouts import LAYOUTS, Weights
 
@@ -165,7 +166,8 @@ def _read_weights(path):
     try:
         if is_safetensors:
             return load_file(path)
-        weights = torch.load(path, map_location="cpu", weights_only=True)
+        with quiet():  # of what torch would rather have in a file
+            weights = torch.load(path, map_location="cpu", weights_only=True)
     except OSError:
         raise
     except Exception as error:  # a broken file can raise anything

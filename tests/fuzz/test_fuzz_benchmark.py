@@ -156,7 +156,7 @@ def test_a_defect_is_noticed(fuzz, monkeypatch, tmp_path, load, outcome):
     monkeypatch.setattr(fuzz, "_WALL_SECONDS", 3)
     monkeypatch.setattr(fuzz, "_CPU_SECONDS", 0.3)
     (tmp_path / "out").mkdir()
-    cases = fuzz._cases("npy", 0, 0, 0.01, tmp_path / "out")
+    cases = fuzz._cases("npy", 0, 0, 5.0, tmp_path / "out")
     case, found, text = next(cases)
     cases.close()
     assert (case, found) == (0, outcome), text

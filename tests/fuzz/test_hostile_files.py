@@ -40,6 +40,8 @@ def npy_bytes(header, body=bytes(48), version=(1, 0)):
         b"{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4)",
         b"{'descr': (), 'fortran_order': False, 'shape': (3, 4)}",
         b"{'descr': '<f4', 'fortran_order': False, 'shape': (3, -4)}",
+        b"{'descr': '<f4', 'fortran_order': False, 'shape': (True, 12)}",
+        b"{'descr': ('<f4', (0,)), 'fortran_order': False, 'shape': (3, 4)}",
         b"{'descr': '<f4', 'fortran_order': False, 'shape': (-1,)}",
         b"{'descr': '<f4', 'fortran_order': False, 'shape': (0, %d)}" % 10**30,
         b"{'descr': '|V0', 'fortran_order': False, 'shape': (%d, 4)}" % 2**62,
@@ -385,10 +387,20 @@ def test_a_number_of_a_state_is_under_its_checksum(tmp_path, name):
     np.testing.assert_array_equal(sae.components_, expected.components_)
 
 
-def test_a_state_with_another_kind_of_number(tmp_path):
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        {"loss_curve": 3},
+        {"n_batches": {}},
+        {"trainer": 7},
+        {"random_state": ["MT19937", 2**30, 0, 0.0]},  # beyond its words
+        {"random_state": ["MT19937", -1, 0, 0.0]},
+    ],
+)
+def test_a_state_with_other_numbers(tmp_path, numbers):
     fit(Kept(tmp_path, interval=0))
     for path in tmp_path.iterdir():
-        edited(path, lambda header: header["state"].update(loss_curve=3), sign=True)
+        edited(path, lambda header: header["state"].update(numbers), sign=True)
     with pytest.raises(ValueError, match="does not hold a state of this fit"):
         fit(Checkpoint(tmp_path))
 
