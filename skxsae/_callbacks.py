@@ -37,11 +37,14 @@ class PassCallbacks:
             self._begin_pass()
         return stop
 
-    def state_file(self, what, peers):
-        """Where a fit keeps its state, None if no callback asks for that."""
+    def state_file(self, describe, peers):
+        """Where a fit keeps its state, None if no callback asks for that.
+
+        `describe` returns what the fit is.
+        """
         for callback in self.context._callbacks:
             if isinstance(callback, Checkpoint):
-                return state_file(callback, self.context, what, peers)
+                return state_file(callback, self.context, describe(), peers)
         return None
 
     def end_fit(self, fitted_attributes):

@@ -237,8 +237,8 @@ def find_shards(given, folder, forms, others=()):
 
 def _check_numbered(given, names):
     """Raise if files that are known by a number alone are not all there."""
-    found = [_NUMBER_AT_THE_END.fullmatch(name) for name in names]
-    if all(found) and len({match[1] for match in found}) == 1:
+    found = [match for name in names if (match := _NUMBER_AT_THE_END.fullmatch(name))]
+    if len(found) == len(names) and len({match[1] for match in found}) == 1:
         _check_numbers(given, sorted(int(match[2]) for match in found))
 
 

@@ -212,7 +212,9 @@ def fit_dictionary(estimator, arrays):
     )
     with together.agreeing():
         callbacks = PassCallbacks(estimator, max_iter, *arrays)
-        saved = callbacks.state_file(fit.description(estimator, max_iter), together)
+        saved = callbacks.state_file(
+            lambda: fit.description(estimator, max_iter), together
+        )
 
     def end_of_pass(record):
         logger.debug(

@@ -341,7 +341,8 @@ class PostHocAlignedSAE(TwoViewMixin, BaseEstimator):
                 view.codes(sae, self.device)
                 for view, sae in zip(views, (x_sae, y_sae), strict=True)
             )
-            matcher.fit(codes_y, codes_x, groups=groups, directions=directions)
+            asked = {} if directions is None else {"directions": directions}
+            matcher.fit(codes_y, codes_x, groups=groups, **asked)
         self.matcher_ = matcher
         self.matches_ = match_table(matcher, x_sae, y_sae)
         logger.info(

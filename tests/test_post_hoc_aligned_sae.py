@@ -518,6 +518,7 @@ def test_a_repeated_row_is_encoded_once_in_a_part(monkeypatch):
     assert encoded == [(DiskArray, 1500), (DiskArray, 300)]
 
 
+@pytest.mark.filterwarnings("ignore:Rows are read in blocks of 1")
 def test_a_row_of_what_is_streamed_is_seen_once_per_pass(monkeypatch):
     seen = []
     monkeypatch.setattr(

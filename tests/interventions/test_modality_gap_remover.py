@@ -62,6 +62,8 @@ def test_every_method(X, y, new, method, n_coordinates):
     difference = np.abs(means[0] - means[1])
     if len(np.unique(np.round(difference, 9))) < 4 and method == "project_coordinates":
         return  # rounding would decide between coordinates
+    if 0 < np.linalg.norm(difference) < 1e-9 and method == "project_difference":
+        return  # the direction would be that of rounding
     expected = [reference(x, method, *means, n_coordinates) for x in new]
     assert_allclose(remover.transform(new), expected, atol=1e-9)
     expected = [reference(x, method, *means[::-1], n_coordinates) for x in new]
