@@ -183,13 +183,15 @@ def test_a_failed_fit_changes_nothing(params, given_view, data):
     before = copy.deepcopy(vars(sae))
     codes_before = sae.transform(X)
     bad = cast(plain, data.draw(st.sampled_from(["f2", "f4", "f8"])))
+    # of another width, which is noted before the rows are looked at
+    bad = np.hstack([bad, bad[:, :1]])
     bad[data.draw(st.integers(0, len(bad) - 1)), 0] = data.draw(
         st.sampled_from([np.nan, np.inf, -np.inf])
     )
     with pytest.raises(ValueError, match="contains"):
         sae.fit(bad)
     with pytest.raises(ValueError, match=r"minimum of 2|at least 2|1 sample"):
-        sae.fit(plain[:1])
+        sae.fit(bad[:1])
     assert vars(sae).keys() == before.keys()
     assert (sae.transform(X) != codes_before).nnz == 0
 
