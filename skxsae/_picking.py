@@ -267,7 +267,9 @@ def _bfloat16_scores(picker: Picker, rows: torch.Tensor) -> torch.Tensor:
 def _int8_scores(picker: Picker, rows: torch.Tensor) -> torch.Tensor:
     # a factor for each row: its code does not depend on the rows beside it
     low, scale = _rounded(rows, rows.abs().amax(1, keepdim=True))
-    scores = torch._int_mm(low, picker.low.T).to(rows)
+    # torch reads what is not there of a single row whose two strides are both 1
+    encoder = picker.low.T if rows.shape[1] > 1 else picker.low.view(1, -1)
+    scores = torch._int_mm(low, encoder).to(rows)
     return scores.div_(scale * picker.scale).add_(picker.bias)
 
 

@@ -131,10 +131,12 @@ class View:
         """Rows as they come, normalised on the device."""
         block = (self.beside(block) - self.offset) / self.scale
         if self.normalization.unit_length:
-            norms = block.norm(dim=1, keepdim=True)
+            # in float64, lest the squares are too small or too large for float32
+            norms = block.double().norm(dim=1, keepdim=True)
             # nothing but rounding is left of a row that equals the offset
-            rounding = 10 * torch.finfo(block.dtype).eps * self.offset.norm()
-            block = block / norms.masked_fill(norms <= rounding, 1.0)
+            rounding = 10 * torch.finfo(block.dtype).eps * self.offset.double().norm()
+            norms = norms.masked_fill(norms <= rounding, 1.0)
+            block = (block / norms).to(block.dtype)
         return block
 
     @functools.cached_property

@@ -183,10 +183,13 @@ class TorchSAE(nn.Module):
         """Samples as they were normalised at fit."""
         rows = (x - self.offset) / self.scale
         if self.unit_length:
-            norms = rows.norm(dim=1, keepdim=True)
+            norms = rows.double().norm(dim=1, keepdim=True)
             # nothing but rounding is left of a sample that equals the offset
-            rounding = _ROUNDING * torch.finfo(rows.dtype).eps * self.offset.norm()
-            rows = rows / torch.where(norms > rounding, norms, torch.ones_like(norms))
+            rounding = (
+                _ROUNDING * torch.finfo(rows.dtype).eps * self.offset.double().norm()
+            )
+            norms = torch.where(norms > rounding, norms, torch.ones_like(norms))
+            rows = (rows / norms).to(rows.dtype)
         return rows
 
     def _largest(self, values: torch.Tensor, k: int) -> torch.Tensor:

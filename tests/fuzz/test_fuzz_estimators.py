@@ -144,8 +144,8 @@ def test_autoencoder(params, given_view):
         return
     Z = check_sae(sae, X, plain)
     # of any layout the same codes; of two latents that are equal it may be the other
-    same = sae.transform(np.ascontiguousarray(plain)) if not _named(X) else Z
-    assert_same_codes(same, Z)
+    if not _named(X) and not isinstance(X, list):  # of Python's numbers
+        assert_same_codes(sae.transform(np.ascontiguousarray(plain)), Z)
 
 
 @fuzzed

@@ -104,3 +104,25 @@ def test_columns_that_are_stored_first_add_up_alike(normalize):
     fits[1].fit(np.ascontiguousarray(rows))
     np.testing.assert_array_equal(fits[0].offset_, fits[1].offset_)
     np.testing.assert_array_equal(fits[0].components_, fits[1].components_)
+
+
+def test_int8_with_one_feature_gives_the_same_codes_every_time():
+    rows = X[:, :1].astype(np.float32)
+    sae = TopKSAE(16, 1, precision="int8", max_iter=1, random_state=0).fit(rows)
+    codes, others = sae.transform(rows), []
+    for size in range(1, 40):
+        others.append(np.full(97 * size, size, dtype=np.int8))  # other bytes around
+        assert (sae.transform(rows) != codes).nnz == 0
+    exact = sae.set_params(precision="float32").transform(rows)
+    np.testing.assert_allclose(codes.sum(axis=1), exact.sum(axis=1), rtol=0.02)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e30])
+@pytest.mark.parametrize("normalize", ["l2", "center_l2"])
+def test_rows_of_any_length_get_unit_length(normalize, scale):
+    rows = X.astype(np.float32)
+    codes = [
+        TopKSAE(normalize=normalize, **SIZES).fit_transform(each)
+        for each in (rows, np.float32(scale) * rows)
+    ]
+    np.testing.assert_allclose(*(each.toarray() for each in codes), atol=1e-3)
