@@ -115,7 +115,7 @@ def _write_hostile_npz(folder, rng, canary):
         "a",
         "a.npy",
         "../../escaped.npy",
-        "/tmp/escaped",
+        "/escaped",
         "b",
         "a/",
         "\\",
